@@ -1,0 +1,166 @@
+"""`load`: from a name or a path to a model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from lrptool.api.model import Model
+from lrptool.engine import canonise
+from lrptool.errors import ConfigError, did_you_mean
+from lrptool.imaging import Preprocessing
+from lrptool.loaders.caffe import load_caffe, read_mean
+from lrptool.zoo import Card, Labels, Located, Preprocess, locate, read_label_file
+
+PREPROCESS_KEYS = ("resize", "mode", "channels", "raw_scale", "mean", "scale", "std", "invert", "fit")
+"""What the caller of `load` may say about the preprocessing."""
+
+
+def load(
+    model: str | Path,
+    weights: str | Path | None = None,
+    *,
+    models_dir: str | Path | None = None,
+    labels: str | Path | None = None,
+    threads: int = 0,
+    **preprocess: Any,
+) -> Model:
+    """Load a model.
+
+    Parameters
+    ----------
+    model : str or Path
+        A name (``squeezenet_v1.0``), a folder with a card or one prototxt, a ``.prototxt`` or a ``.caffemodel``.
+    weights : str or Path, optional
+        A ``.caffemodel``, or ``random[:SEED]`` to fill the architecture with seeded random weights.
+    models_dir : str or Path, optional
+        Folder (or several, separated as in ``PATH``) with model folders, looked through before ``LRPTOOL_MODELS`` and
+        the bundled models.
+    labels : str or Path, optional
+        File with one class name per line, instead of the card's.
+    threads : int
+        Threads to compute with; 0: as many as there are cores.
+    **preprocess
+        ``resize, mode, channels, raw_scale, mean, scale, std, invert, fit`` as in a card's ``preprocess``; they go
+        before what the card says. ``mean`` may be a path of a ``.binaryproto`` or ``.npy`` file.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelError
+        No such model, files that cannot be read, weights that do not fit.
+    UnsupportedError
+        A layer that cannot be explained.
+    ConfigError
+        A card with mistakes, or an unknown preprocessing key.
+    """
+    unknown = [key for key in preprocess if key not in PREPROCESS_KEYS]
+    if unknown:
+        raise ConfigError(f"load: unknown option '{unknown[0]}'", hint=did_you_mean(unknown[0], PREPROCESS_KEYS))
+    located = locate(model, weights, models_dir)
+    net = load_caffe(located.architecture, located.weights)
+    (channels, height, width) = net.graph.input.item_shape
+    notes = [*net.notes, *_card_notes(located, net.sha256)]
+    settings, assumed = _settings(located.card, channels, (height, width), preprocess)
+    notes += assumed
+    graph = canonise(net.graph)
+    classes = graph.tensors[graph.output].item_shape[0]
+    lines = _label_lines(located.card, labels)
+    if lines is not None and len(lines) != classes:
+        notes.append(f"{len(lines)} class names for {classes} classes: names are left out")
+    return Model(
+        name=located.card.name if located.card else _given_name(located, model),
+        source=net.graph,
+        graph=graph,
+        preprocessing=_preprocessing(settings, located.card),
+        labels=Labels.of(lines, classes),
+        sha256=net.sha256,
+        random_weights=str(located.weights) if isinstance(located.weights, str) else None,
+        default_composite=located.card.default_composite if located.card else None,
+        notes=tuple(notes),
+        threads=threads,
+    )
+
+
+def _given_name(located: Located, model: str | Path) -> str:
+    """Name of a model without a card: its folder's where its file is called like every other one."""
+    path = located.architecture or Path(model)
+    generic = path.stem in ("deploy", "train_val", "train_test")
+    return path.resolve().parent.name if generic else path.stem
+
+
+def _card_notes(located: Located, sha256: str | None) -> list[str]:
+    """Say where the weights are not the ones the card speaks of."""
+    if located.card is None or sha256 is None or not isinstance(located.weights, Path):
+        return []
+    published = located.card.sha256.get(located.card.weights)
+    if published is None or published == sha256:
+        return []
+    return [f"{located.weights}: not the published weights of '{located.card.name}' (sha256 {sha256[:12]}…)"]
+
+
+def _settings(
+    card: Card | None, channels: int, size: tuple[int, int], given: dict[str, Any]
+) -> tuple[Preprocess, list[str]]:
+    """Return the preprocessing the card and the caller ask for, and what had to be assumed."""
+    if card is not None:
+        settings, notes = card.preprocess, []
+        if settings.size != size:
+            notes = [
+                f"the network takes {size[0]}×{size[1]} pixels, the card says {settings.size[0]}×{settings.size[1]}"
+            ]
+            settings = replace(settings, size=size)
+    else:
+        order: Literal["GRAY", "BGR"] = "GRAY" if channels == 1 else "BGR"
+        settings = Preprocess(size, channels=order)
+        said = {"channels", "mean"} & set(given)
+        notes = [] if said else [f"no card: pictures are taken as {order}, 0 to 255, no mean subtracted"]
+    changed: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    settings = replace(settings, **changed)
+    count = 1 if settings.channels == "GRAY" else 3
+    if count != channels and channels in (1, 3):
+        raise ConfigError(
+            f"preprocessing: channels {settings.channels}, but the network takes {channels}",
+            hint="--channels GRAY" if channels == 1 else "--channels BGR or RGB",
+        )
+    return settings, notes
+
+
+def _preprocessing(settings: Preprocess, card: Card | None) -> Preprocessing:
+    """Return the settings as the thing that does them; a mean file is read."""
+    mean: Any = settings.mean
+    if isinstance(mean, (str, Path)):
+        beside = card.path.parent / mean if card else Path(mean)
+        mean = read_mean(beside if beside.is_file() else Path(mean))
+    elif mean is not None:
+        mean = np.asarray(mean, np.float32)
+    return Preprocessing(
+        size=settings.size,
+        channels=settings.channels,
+        resize=settings.resize,
+        mode=settings.mode,
+        raw_scale=settings.raw_scale,
+        mean=mean,
+        input_scale=settings.scale,
+        std=settings.std,
+        invert=settings.invert,
+        fit=settings.fit,
+    )
+
+
+def _label_lines(card: Card | None, labels: str | Path | None) -> tuple[str, ...] | None:
+    """Return the class names from the caller's file, else from the card."""
+    if labels is None:
+        return read_label_file(card) if card else None
+    try:
+        text = Path(labels).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise ConfigError(f"{labels}: cannot be read: {reason}", hint="--labels takes a text file") from None
+    return tuple(line.strip() for line in text.splitlines() if line.strip())

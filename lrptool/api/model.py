@@ -1,0 +1,329 @@
+"""`Model`: a loaded network that predicts and explains."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lrptool.api.explanation import Explanation
+from lrptool.api.overview import overview
+from lrptool.api.targets import Target, resolve
+from lrptool.engine import (
+    Entry,
+    Forward,
+    Program,
+    initial_relevance,
+    probabilities_of,
+    scores_of,
+    set_threads,
+)
+from lrptool.errors import InputError
+from lrptool.graph import Array, Graph
+from lrptool.imaging import Preprocessing, load_array, load_image, to_rgb
+from lrptool.rules import Composite
+from lrptool.zoo import Labels
+
+DEFAULT_COMPOSITE = "epsilon-plus-flat"
+BATCH_SIZE = 8
+
+Picture = str | Path | Image.Image
+Input = Picture | Sequence[Picture] | Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """Scores of a batch.
+
+    Parameters
+    ----------
+    scores : float32 (N, classes)
+    probabilities : float32 (N, classes) or None
+    """
+
+    scores: Array
+    probabilities: Array | None
+
+    def top(self, count: int) -> NDArray[np.int64]:
+        """Classes by falling score, int64 (N, count)."""
+        return np.argsort(-self.scores, axis=1, kind="stable")[:, :count]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A loaded network; made by `lrptool.load`. A value: explaining changes nothing in it, and threads may share it.
+
+    Parameters
+    ----------
+    name : str
+    source : Graph
+        As the loader made it.
+    graph : Graph
+        As the engine works on it.
+    preprocessing : Preprocessing
+    labels : Labels
+    sha256 : str or None
+        Of the file with the weights.
+    random_weights : str or None
+        ``random[:SEED]`` where the weights were drawn.
+    default_composite : str or None
+    notes : tuple of str
+        What a user should know of the loading.
+    threads : int
+        0: as many as there are cores.
+    """
+
+    name: str
+    source: Graph
+    graph: Graph
+    preprocessing: Preprocessing
+    labels: Labels
+    sha256: str | None = None
+    random_weights: str | None = None
+    default_composite: str | None = None
+    notes: tuple[str, ...] = ()
+    threads: int = 0
+    _compiled: dict[Any, Any] = field(default_factory=dict, repr=False)
+    _lock: Any = field(default_factory=threading.Lock, repr=False)
+
+    def program(self, composite: str | Composite | None = None) -> Program:
+        """Return the network compiled with a composite; the same one is compiled once."""
+        made = self.composite(composite)
+        program: Program = self._once(
+            made, lambda: Program(self.graph, made, bounds=self.preprocessing.bounds(), threads=self.threads)
+        )
+        return program
+
+    def composite(self, composite: str | Composite | None = None) -> Composite:
+        """Return a composite by name, by path or as it stands; without one the model's default."""
+        if isinstance(composite, Composite):
+            return composite
+        return Composite.load(composite or self.default_composite or DEFAULT_COMPOSITE)
+
+    def _once(self, key: Any, make: Any) -> Any:
+        """Return what was made for a key, making it under a lock the first time."""
+        with self._lock:
+            if key not in self._compiled:
+                self._compiled[key] = make()
+            return self._compiled[key]
+
+    def overview(self, composite: str | Composite | None = None) -> dict[str, Any]:
+        """Return the network's table in plain values; see `lrptool.api.overview`."""
+        return {"model": self.name} | overview(self.graph, self.composite(composite))
+
+    def read(self, x: Input) -> Array:
+        """Return pictures or an array as the network's input, float32 (N, C, H, W).
+
+        Raises
+        ------
+        InputError
+            A file that is no picture, or an array of another shape.
+        """
+        shape = self.graph.input.item_shape
+        if isinstance(x, np.ndarray):
+            if x.ndim != 4 or x.shape[1:] != shape or not np.issubdtype(x.dtype, np.number) or len(x) == 0:
+                raise InputError(f"expected an array (N, {', '.join(map(str, shape))}), found {x.dtype} {x.shape}")
+            if not np.isfinite(x).all():
+                raise InputError("expected finite values, found NaN or infinity")
+            return np.ascontiguousarray(x, np.float32)
+        pictures = [x] if isinstance(x, (str, Path, Image.Image)) else list(x)
+        if not pictures:
+            raise InputError("expected at least one picture, found none")
+        arrays = [self._read_one(picture) for picture in pictures]
+        return np.concatenate(arrays)
+
+    def _read_one(self, picture: Picture) -> Array:
+        """Return one picture, or one .npy file, as a batch."""
+        (channels, height, width) = self.graph.input.item_shape
+        if isinstance(picture, Image.Image):
+            return self._prepare(to_rgb(picture))
+        if str(picture).endswith(".npy"):
+            return load_array(Path(picture), (channels, height, width))
+        return self._prepare(load_image(Path(picture), str(picture)))
+
+    def _prepare(self, image: Image.Image) -> Array:
+        """Return an RGB picture as a batch of one."""
+        prepared = self.preprocessing.apply(image)[None]
+        if prepared.shape[1:] != self.graph.input.item_shape:
+            raise InputError(
+                f"model '{self.name}' takes {self.graph.input.item_shape[0]} channels: pictures cannot be its input",
+                hint="give a .npy array (N, C, H, W)",
+            )
+        return np.asarray(prepared, np.float32)
+
+    def predict(self, x: Input, *, batch_size: int = BATCH_SIZE) -> Prediction:
+        """Run the forward pass alone.
+
+        Parameters
+        ----------
+        x : path(s), PIL picture(s) or float32 (N, C, H, W)
+        batch_size : int
+            Pictures per run.
+        """
+        values = self.read(x)
+        forward = self._once("predict", lambda: Forward(self.graph, [self.graph.output], self.threads))
+        parts = [scores_of(forward(part)[self.graph.output]) for part in _chunks(values, batch_size)]
+        scores = np.concatenate(parts)
+        return Prediction(scores, probabilities_of(scores, self.graph.head))
+
+    def explain(
+        self,
+        x: Input,
+        target: Target = "top",
+        composite: str | Composite | None = None,
+        *,
+        start: str | None = None,
+        against: Target | None = None,
+        audit: bool = False,
+        keep: Sequence[str] = (),
+        batch_size: int = BATCH_SIZE,
+    ) -> Explanation:
+        """Explain one class per picture.
+
+        Parameters
+        ----------
+        x : path(s), PIL picture(s) or float32 (N, C, H, W)
+            An array is taken as the network's already preprocessed input.
+        target : "top", "top:K", int, str, or one of these per picture
+            The class explained: the best, the K-th best, an index, a label or the beginning of one, a synset id.
+        composite : str or Composite, optional
+            A preset's name, a path, or a composite; the model's default otherwise.
+        start : {"score", "one", "contrast"}, optional
+            What relevance starts as; the composite's own otherwise.
+        against : as target, optional
+            A class whose score counts negatively: why the target rather than this one.
+        audit : bool
+            Keep the ledger: relevance in and out of every node, and what took the difference.
+        keep : sequence of str
+            Further tensors whose relevance is wanted.
+        batch_size : int
+            Pictures per run.
+
+        Returns
+        -------
+        Explanation
+
+        Raises
+        ------
+        InputError, ConfigError, UnsupportedError, NumericError
+        """
+        (explanation,) = self.explain_each(
+            x,
+            [target],
+            composite,
+            start=start,
+            against=against,
+            audit=audit,
+            keep=keep,
+            batch_size=batch_size,
+        )
+        return explanation
+
+    def explain_each(
+        self,
+        x: Input,
+        targets: Sequence[Target],
+        composite: str | Composite | None = None,
+        *,
+        start: str | None = None,
+        against: Target | None = None,
+        audit: bool = False,
+        keep: Sequence[str] = (),
+        batch_size: int = BATCH_SIZE,
+    ) -> list[Explanation]:
+        """Explain several targets with one forward pass; like `explain`, one explanation per target."""
+        values, program = self.read(x), self.program(composite)
+        if self.threads:
+            set_threads(self.threads)
+        unknown = [name for name in keep if name not in program.graph.tensors]
+        if unknown:
+            raise InputError(f"model '{self.name}' has no tensor '{unknown[0]}'", hint="lrptool inspect lists them")
+        parts: list[list[Explanation]] = [[] for _ in targets]
+        done = 0
+        for chunk in _chunks(values, batch_size):
+            activations = program.forward(chunk)
+            for k, target in enumerate(targets):
+                part = slice(done, done + len(chunk))
+                parts[k].append(
+                    self._walk(
+                        program, activations, _slice(target, part), start, _slice(against, part), keep, audit=audit
+                    )
+                )
+            done += len(chunk)
+        return [_joined(pieces) for pieces in parts]
+
+    def _walk(
+        self,
+        program: Program,
+        activations: dict[str, Array],
+        target: Target,
+        start: str | None,
+        against: Target | None,
+        keep: Sequence[str],
+        *,
+        audit: bool,
+    ) -> Explanation:
+        """Explain one target of a batch whose forward pass is done."""
+        output = activations[program.graph.output]
+        scores = scores_of(output)
+        targets = resolve(target, scores, self.labels)
+        opposed = None if against is None else resolve(against, scores, self.labels)
+        relevance = initial_relevance(output, targets, start or program.composite.start, opposed)
+        ledger: list[Entry] | None = [] if audit else None
+        kept = program.backward(activations, relevance, keep=keep, ledger=ledger)
+        return Explanation(
+            relevance=kept[program.graph.input.name],
+            scores=scores,
+            probabilities=probabilities_of(scores, program.graph.head),
+            target=targets,
+            start=relevance.reshape(len(relevance), -1).sum(axis=1, dtype=np.float64),
+            model=self.name,
+            composite=program.composite.name,
+            audit=tuple(ledger or ()),
+            tensors={name: kept[name] for name in keep},
+        )
+
+
+def _chunks(values: Array, size: int) -> Iterator[Array]:
+    """Cut a batch into runs."""
+    for begin in range(0, len(values), max(1, size)):
+        yield values[begin : begin + max(1, size)]
+
+
+def _slice(target: Any, part: slice) -> Any:
+    """Return the part of a list of targets that belongs to a run."""
+    return target if target is None or isinstance(target, (str, int, np.integer)) else list(target)[part]
+
+
+def _joined(parts: Sequence[Explanation]) -> Explanation:
+    """Put the runs of a batch together again."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+
+    def cat(key: str) -> Any:
+        return np.concatenate([getattr(part, key) for part in parts])
+
+    names = ("arrived", "passed_on", "bias", "stabiliser", "other")
+    audit = tuple(
+        Entry(e.node, e.op, e.rule, *(np.concatenate([getattr(p.audit[k], name) for p in parts]) for name in names))
+        for k, e in enumerate(first.audit)
+    )
+    tensors = {name: np.concatenate([(part.tensors or {})[name] for part in parts]) for name in first.tensors or {}}
+    return Explanation(
+        relevance=cat("relevance"),
+        scores=cat("scores"),
+        probabilities=None if first.probabilities is None else cat("probabilities"),
+        target=cat("target"),
+        start=cat("start"),
+        model=first.model,
+        composite=first.composite,
+        audit=audit,
+        tensors=tensors,
+    )

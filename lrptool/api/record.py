@@ -1,0 +1,56 @@
+"""One explanation in plain values, as ``--json`` prints it and ``--save json`` keeps it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lrptool.api.explanation import Explanation
+from lrptool.api.model import Model
+from lrptool.engine import Entry
+
+
+def record_of(model: Model, explanation: Explanation, k: int = 0) -> dict[str, Any]:
+    """Return the facts of picture `k` of an explanation.
+
+    Returns
+    -------
+    dict
+        ``model, sha256, composite, target, label, synset, score, probability`` and ``sums``: relevance at the
+        ``start``, at the ``input``, and the latter's ``positive`` and ``negative`` parts. With an audit, ``audit``: one
+        dict per node. ``weights`` where they were drawn at random.
+    """
+    target = int(explanation.target[k])
+    relevance = explanation.relevance[k].astype("float64")
+    record: dict[str, Any] = {
+        "model": model.name,
+        "sha256": model.sha256,
+        "composite": explanation.composite,
+        "target": target,
+        "label": model.labels.name(target),
+        "synset": model.labels.synset(target),
+        "score": _rounded(explanation.score[k]),
+        "probability": None if explanation.probability is None else _rounded(explanation.probability[k]),
+        "sums": {
+            "start": _rounded(explanation.start[k]),
+            "input": _rounded(relevance.sum()),
+            "positive": _rounded(relevance[relevance > 0].sum()),
+            "negative": _rounded(relevance[relevance < 0].sum()),
+        },
+    }
+    if model.random_weights:
+        record["weights"] = model.random_weights
+    if explanation.audit:
+        record["audit"] = [_audit_row(entry, k) for entry in explanation.audit]
+    return record
+
+
+def _rounded(value: Any) -> float:
+    """A float with the digits float32 has."""
+    return float(f"{float(value):.7g}")
+
+
+def _audit_row(entry: Entry, k: int) -> dict[str, Any]:
+    """One node's line of the ledger for picture `k`."""
+    amounts = ("arrived", "passed_on", "bias", "stabiliser", "other")
+    facts = {"node": entry.node, "op": entry.op, "rule": entry.rule}
+    return facts | {name: _rounded(getattr(entry, name)[k]) for name in amounts}

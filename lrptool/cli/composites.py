@@ -1,0 +1,52 @@
+"""``lrptool composites``: the presets, explained."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from lrptool.cli.talk import field, table
+
+
+@click.command("composites")
+@click.argument("name", required=False)
+@click.option("--yaml", "as_yaml", is_flag=True, help="Print the composite as a file to start one's own from.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def command(name: str | None, as_yaml: bool, as_json: bool) -> None:
+    """List the composites, or explain one; NAME may be a YAML file of yours."""
+    from lrptool.rules import Composite, preset_names  # noqa: PLC0415
+
+    if name is None:
+        presets = [Composite.load(preset) for preset in preset_names()]
+        if as_json:
+            click.echo(json.dumps([preset.to_data() for preset in presets], ensure_ascii=False))
+            return
+        table(("composite", "rules"), [(preset.name, preset.title) for preset in presets])
+        click.echo("\nlrptool composites NAME explains one.")
+        return
+    composite = Composite.load(name)
+    if as_json:
+        click.echo(json.dumps(composite.to_data(), ensure_ascii=False))
+    elif as_yaml:
+        import yaml  # noqa: PLC0415
+
+        click.echo(yaml.safe_dump(composite.to_data(), sort_keys=False, allow_unicode=True), nl=False)
+    else:
+        click.echo(click.style(composite.name, bold=True, fg="green"))
+        field("Rules", composite.title)
+        field("Use it for", composite.use_for)
+        click.echo(click.style("Rows, the first that matches decides", bold=True))
+        for row in composite.rows:
+            words = [f"{key} {_words(value)}" for key, value in row.match.to_data().items()]
+            click.echo(f"  {', '.join(words) or 'everything'}  →  {row.rule}")
+        click.echo("  everything else: its operator's default (activations pass, max pooling routes, …)")
+        field("Relevance starts as", composite.start)
+        field("Source", composite.source)
+
+
+def _words(value: object) -> str:
+    """A condition's value for people."""
+    if isinstance(value, list):
+        return " | ".join(str(v) for v in value)
+    return str(value)

@@ -1,0 +1,68 @@
+"""``lrptool explain``: heatmaps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from lrptool.cli.options import chosen_composite, model_options, open_model, picture_options, rule_options
+from lrptool.cli.talk import note, notes
+
+
+@click.command("explain")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@model_options
+@rule_options
+@click.option(
+    "-t",
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="CLASS",
+    help="top, an index, a label or its beginning, a synset id; repeatable.  [default: top]",
+)
+@click.option("-k", "--top", type=click.IntRange(1), help="Explain each of the K best classes.")
+@click.option("--against", metavar="CLASS", help="Explain why the target rather than this class.")
+@click.option("--start", type=click.Choice(["score", "one", "contrast"]), help="What relevance starts as.")
+@click.option(
+    "-o", "--output", metavar="DIR|PATTERN|-", help="Folder, file, pattern such as {stem}_{index}.png, or - for stdout."
+)
+@click.option("--save", default="png", show_default=True, metavar="LIST", help="Any of png,npy,npz,json.")
+@click.option(
+    "--cmap",
+    default="seismic",
+    show_default=True,
+    metavar="NAME|COLOURS",
+    help="Colour map, or colours such as 00f,80:fff,f00.",
+)
+@click.option("--overlay", is_flag=True, help="Lay the heatmap over the photo.")
+@click.option("--panel", is_flag=True, help="Photo, heatmap and overlay side by side, with labels.")
+@click.option(
+    "--percentile",
+    type=click.FloatRange(50, 100),
+    default=99.5,
+    show_default=True,
+    help="Percentile of |relevance| where colours saturate; 100: its largest value.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per result.")
+@click.option("--audit", is_flag=True, help="Print relevance in and out of every node, and what took the difference.")
+@click.option("--force", is_flag=True, help="Replace files that are there already.")
+@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Pictures computed together.")
+@picture_options
+@click.option("-q", "--quiet", is_flag=True, help="No remarks on stderr.")
+def command(images: tuple[str, ...], **given: Any) -> int:
+    """Explain what the network looked at: one heatmap per IMAGE and class.
+
+    IMAGE is a picture, - for a picture on stdin, or a .npy array (N, C, H, W) taken as the network's input as it is.
+    """
+    from lrptool.cli.run_explain import Wishes, run  # noqa: PLC0415
+    from lrptool.engine import is_compiled  # noqa: PLC0415
+
+    composite = chosen_composite(given)
+    wishes = Wishes.of(given)
+    model = open_model(given)
+    notes(model.notes, quiet=given["quiet"])
+    if not is_compiled():
+        note("compiling kernels (once)", quiet=given["quiet"])
+    return run(model, images, composite, wishes)

@@ -1,0 +1,84 @@
+"""``lrptool``: the group of commands and what happens to errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from lrptool.cli.talk import complain
+from lrptool.errors import ExitCode, LrpError
+from lrptool.version import VERSION
+
+_COMMANDS = ("explain", "predict", "inspect", "rules", "composites")
+
+
+class Commands(click.Group):
+    """Finds each command in the module of its name, in the order a user meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return one command; None where there is none."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"lrptool.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Name the nearest command where none fits."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from lrptool.errors import did_you_mean  # noqa: PLC0415
+
+            message = f"{error.message.rstrip('.')} ({did_you_mean(args[0], _COMMANDS)})"
+            raise click.UsageError(message, error.ctx) from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(VERSION, prog_name="lrptool")
+def cli() -> None:
+    """Explain what a published image classifier looked at.
+
+    \b
+    lrptool explain photo.jpg --model squeezenet_v1.0 --panel
+    lrptool predict *.jpg --model squeezenet_v1.0 --top 5
+    lrptool inspect --model lenet --composite epsilon-plus
+
+    LRPTOOL_MODELS names the folders where models are looked for, LRPTOOL_CACHE the folder of compiled kernels.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Parameters
+    ----------
+    args : sequence of str, optional
+        Arguments; those of the process otherwise.
+    """
+    try:
+        code = cli.main(args=list(args) if args is not None else None, prog_name="lrptool", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except LrpError as error:
+        complain(error)
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("lrptool: interrupted", err=True)
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (head, say). Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.OK
+    sys.exit(code if isinstance(code, int) else 0)

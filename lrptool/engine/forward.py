@@ -1,0 +1,102 @@
+"""The forward pass: the graph spelled in ONNX and run by onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from lrptool.errors import ModelError
+from lrptool.graph import Array, Graph, TensorSpec
+from lrptool.ops import OnnxNode, operator
+from lrptool.version import VERSION
+
+OPSET = 17
+IR_VERSION = 8
+_FATAL = 4
+
+
+def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
+    """Describe a float32 tensor; the batch stays open."""
+    shape = ["N" if size is None else size for size in spec.shape]
+    return helper.make_tensor_value_info(spec.name, TensorProto.FLOAT, shape)
+
+
+def _node_proto(node: OnnxNode) -> onnx.NodeProto:
+    """Return the protobuf of one node."""
+    proto = helper.make_node(node.op, list(node.inputs), list(node.outputs))
+    for key, value in node.attributes.items():
+        proto.attribute.append(helper.make_attribute(key, list(value) if isinstance(value, tuple) else value))
+    return proto
+
+
+def emit(graph: Graph, outputs: Sequence[str]) -> onnx.ModelProto:
+    """Return the ONNX model that computes the tensors `outputs` of a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+    outputs : sequence of str
+        Tensors of the graph to hand out, in this order.
+    """
+    nodes: list[onnx.NodeProto] = []
+    constants: dict[str, NDArray[Any]] = dict(graph.constants)
+    for node in graph.nodes:
+        spelling = operator(node.op, node.name).spell(node, graph)
+        nodes += [_node_proto(part) for part in spelling.nodes]
+        constants.update(spelling.constants)
+    proto = helper.make_graph(
+        nodes,
+        graph.name or "network",
+        [_value_info(graph.input)],
+        [_value_info(graph.tensors[name]) for name in outputs],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    return helper.make_model(
+        proto,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="lrptool",
+        producer_version=VERSION,
+    )
+
+
+class Forward:
+    """An onnxruntime session that hands out chosen tensors of a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+    outputs : sequence of str
+    threads : int
+        Threads of the session; 0 lets onnxruntime choose.
+    """
+
+    def __init__(self, graph: Graph, outputs: Sequence[str], threads: int = 0) -> None:
+        self._input = graph.input.name
+        # An output that is the graph's input needs no session to compute it.
+        self._outputs = [name for name in dict.fromkeys(outputs) if name != graph.input.name]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = _FATAL
+        try:
+            self._session = onnxruntime.InferenceSession(
+                emit(graph, self._outputs).SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            raise ModelError(f"model '{graph.name}': onnxruntime refuses it: {_first_line(error)}") from error
+
+    def __call__(self, x: Array) -> Mapping[str, Array]:
+        """Return the chosen tensors for a batch, float32 (N, C, H, W)."""
+        values = self._session.run(self._outputs, {self._input: np.ascontiguousarray(x, np.float32)})
+        return dict(zip(self._outputs, values, strict=True)) | {self._input: x}
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of a foreign message."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,211 @@
+"""Share rules on a linear map: what a rule's rows become for one layer, and the redistribution itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lrptool.errors import ConfigError
+from lrptool.ops import LinearMap, Values, WeightPart
+from lrptool.rules import InputPart, Rule, Share, Stabiliser, Term
+
+_ALL = WeightPart("all")
+_IMAGE_FREE: tuple[InputPart, ...] = ("one", "low", "high")
+"""Parts that do not depend on the picture: their products are computed once per batch size, for one item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Relevance per item (N,) that did not reach the inputs of a node, by reason; float64."""
+
+    bias: Values
+    stabiliser: Values
+
+
+def simplify(rule: Rule, *, nonnegative: bool) -> tuple[Share, ...]:
+    """Return the rule's shares with the terms dropped that are nothing when no input is negative."""
+    if not nonnegative:
+        return rule.shares
+    return tuple(
+        replace(
+            share,
+            terms=tuple(replace(term, x="all") if term.x == "pos" else term for term in share.terms if term.x != "neg"),
+        )
+        for share in rule.shares
+    )
+
+
+def reads_input(shares: Sequence[Share]) -> bool:
+    """Whether the shares look at the layer's input."""
+    return any(term.x not in _IMAGE_FREE for share in shares for term in share.terms)
+
+
+def _takes_preactivation(share: Share) -> bool:
+    """Whether the denominator holds the all·all term: the layer's own pre-activation but for the bias."""
+    return share.normalised and Term("all", _ALL) in share.terms
+
+
+def reads_output(shares: Sequence[Share]) -> bool:
+    """Whether the shares look at the layer's pre-activation."""
+    return any(share.where != "everywhere" or _takes_preactivation(share) for share in shares)
+
+
+def stabilise(z: Values, stabiliser: Stabiliser) -> Values:
+    """Return z kept away from zero, same shape and dtype; sign(0) = +1."""
+    epsilon: Values = np.asarray(stabiliser.epsilon, z.dtype)
+    if stabiliser.relative:
+        axes = tuple(range(1, z.ndim))
+        epsilon = epsilon * np.sqrt(np.mean(z * z, axis=axes, keepdims=True))
+    sign = np.where(z < 0, z.dtype.type(-1), z.dtype.type(1))
+    if stabiliser.clip:
+        return sign * np.maximum(np.abs(z), epsilon)
+    return z + sign * epsilon
+
+
+class ShareStep:
+    """One layer with one share rule, ready to redistribute.
+
+    Parameters
+    ----------
+    rule : Rule
+    linear : LinearMap
+    input_shapes : sequence of tuple of int
+        Item shapes of the layer's inputs.
+    nonnegative : bool
+        Whether all inputs are known to be ≥ 0.
+    bounds : (array, array), optional
+        Smallest and largest value of the network's input, broadcastable to an item; for the zbox rule.
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        linear: LinearMap,
+        input_shapes: Sequence[tuple[int, ...]],
+        *,
+        nonnegative: bool,
+        bounds: tuple[Values, Values] | None = None,
+    ) -> None:
+        self.rule = rule
+        self.shares = simplify(rule, nonnegative=nonnegative)
+        self._linear = linear
+        self._input_shapes = input_shapes
+        self._stabiliser = rule.stabiliser if any(share.normalised for share in self.shares) else Stabiliser()
+        parts = {term.x for share in self.shares for term in share.terms}
+        self._bounds = _bounds_of(rule, bounds, len(input_shapes[0])) if {"low", "high"} & parts else None
+        self._image_free: dict[tuple[Term, np.dtype[np.floating]], Values] = {}
+
+    def __call__(self, xs: Sequence[Values], z: Values | None, r: Values) -> tuple[Values, ...]:
+        """Return the relevance of every input.
+
+        Parameters
+        ----------
+        xs : sequence of array
+            The layer's inputs; may be empty where `reads_input` is false.
+        z : array or None
+            The layer's pre-activation; None where `reads_output` is false.
+        r : array
+            Relevance of the layer's output, float32 or float64.
+        """
+        total: list[Values] | None = None
+        for share in self.shares:
+            s, _, _ = self._fractions(share, xs, z, r)
+            for term in share.terms:
+                parts = self._linear.transpose(s, term.w)
+                factor = r.dtype.type(term.sign * share.coefficient)
+                made = [self._weighed(term.x, k, xs, part, factor) for k, part in enumerate(parts)]
+                total = made if total is None else [a + b for a, b in zip(total, made, strict=True)]
+        if total is None:
+            return tuple(np.zeros((r.shape[0], *shape), r.dtype) for shape in self._input_shapes)
+        return tuple(total)
+
+    def taken(self, xs: Sequence[Values], z: Values | None, r: Values) -> Taken:
+        """Return what bias and stabiliser keep back; what the inputs get plus this is the relevance that came in."""
+        axes = tuple(range(1, r.ndim))
+        bias = stabiliser = np.zeros(r.shape[0])
+        for share in self.shares:
+            if not share.normalised:
+                continue
+            s, denominator, stable = self._fractions(share, xs, z, r)
+            s = share.coefficient * s.astype(np.float64)
+            stabiliser = stabiliser + np.sum((stable.astype(np.float64) - denominator) * s, axis=axes)
+            part = None if share.bias is None else self._linear.bias(share.bias, r)
+            if part is not None:
+                bias = bias + np.sum(part * s, axis=axes)
+        return Taken(bias, stabiliser)
+
+    def _fractions(
+        self, share: Share, xs: Sequence[Values], z: Values | None, r: Values
+    ) -> tuple[Values, Values, Values]:
+        """Return R / stabilised denominator, the denominator and the stabilised denominator."""
+        if not share.normalised:
+            return r, r, r
+        denominator = self._denominator(share, xs, z, r)
+        stable = stabilise(denominator, self._stabiliser)
+        if share.where != "everywhere" and z is not None:
+            r = np.where(z > 0 if share.where == "positive" else z < 0, r, r.dtype.type(0))
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return r / stable, denominator, stable
+
+    def _denominator(self, share: Share, xs: Sequence[Values], z: Values | None, r: Values) -> Values:
+        """Σ sign · Ŵ x̂ + b̂, from the pre-activation where that holds part of it."""
+        total: Values = np.zeros((), r.dtype)
+        terms, bias = share.terms, share.bias
+        if z is not None and _takes_preactivation(share):
+            terms = tuple(term for term in terms if term != Term("all", _ALL))
+            inside = None if bias == _ALL else self._linear.bias(_ALL, r)
+            total = z if inside is None else z - inside
+            bias = None if bias == _ALL else bias
+        for term in terms:
+            product = self._product(term, xs, r)
+            total = total + product if term.sign > 0 else total - product
+        part = None if bias is None else self._linear.bias(bias, r)
+        return np.broadcast_to(total if part is None else total + part, r.shape)
+
+    def _product(self, term: Term, xs: Sequence[Values], r: Values) -> Values:
+        """Ŵ x̂; computed once where the picture plays no part."""
+        if term.x not in _IMAGE_FREE:
+            return self._linear.forward([_part(x, term.x) for x in xs], term.w)
+        key = (term, r.dtype)
+        if key not in self._image_free:
+            inputs = [self._constant(term.x, shape, r.dtype) for shape in self._input_shapes]
+            self._image_free[key] = self._linear.forward(inputs, term.w)
+        return self._image_free[key]
+
+    def _constant(self, part: InputPart, shape: tuple[int, ...], dtype: np.dtype[np.floating]) -> Values:
+        """Return a part that does not depend on the picture, (1, …)."""
+        if part == "one" or self._bounds is None:
+            return np.ones((1, *shape), dtype)
+        bound = self._bounds[0] if part == "low" else self._bounds[1]
+        return np.ascontiguousarray(np.broadcast_to(bound, (1, *shape)).astype(dtype))
+
+    def _weighed(self, part: InputPart, k: int, xs: Sequence[Values], values: Values, factor: np.floating) -> Values:
+        """factor · x̂ · values."""
+        if part != "one":
+            constant = part in _IMAGE_FREE
+            x = self._constant(part, self._input_shapes[k], values.dtype) if constant else _part(xs[k], part)
+            values = x * values
+        return values if factor == 1 else values * factor
+
+
+def _part(x: Values, part: InputPart) -> Values:
+    """Return a part of an input."""
+    if part == "all":
+        return x
+    return np.maximum(x, 0) if part == "pos" else np.minimum(x, 0)
+
+
+def _bounds_of(rule: Rule, bounds: tuple[Values, Values] | None, rank: int) -> tuple[Values, Values]:
+    """Return the rule's own bounds, else those of the preprocessing, shaped to broadcast over an item."""
+    own = [rule["low"], rule["high"]]
+    if own[0] is not None:
+        low, high = (np.asarray(value, np.float64) for value in own)
+        return tuple(v.reshape(-1, *(1,) * (rank - 1)) if v.ndim else v for v in (low, high))  # type: ignore[return-value]
+    if bounds is None:
+        raise ConfigError(
+            "rule 'zbox' needs the smallest and largest value of a pixel, and the model has no preprocessing",
+            hint="give low and high: --set low=-123 --set high=150, or a card with 'preprocess'",
+        )
+    return bounds

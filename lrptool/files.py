@@ -1,0 +1,58 @@
+"""Writing files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from lrptool.errors import OutputError
+
+_MODE = 0o666
+
+
+def refuse_existing(path: Path, *, force: bool) -> None:
+    """Raise OutputError where a file is there and may not be replaced."""
+    if not force and path.exists():
+        raise OutputError(f"{path}: there already", hint="--force replaces it, -o names another place")
+
+
+@contextmanager
+def replacing(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
+    """Open a temporary file that takes the name `path` when the block ends well, and vanishes when it does not.
+
+    Parameters
+    ----------
+    path : Path
+    force : bool
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    OutputError
+        The file is there already, or cannot be written.
+    """
+    refuse_existing(path, force=force)
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:64]}.", suffix=".part", dir=path.parent)
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+        # mkstemp makes files for the owner's eyes only; results get the usual permissions.
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(_MODE & ~mask)
+        refuse_existing(path, force=force)
+        Path(temporary).replace(path)
+        temporary = None
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written: {error.strerror or error}", hint="choose another place with -o"
+        ) from None
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                Path(temporary).unlink()

@@ -1,0 +1,118 @@
+"""The panel: photo, heatmap and overlay side by side, with what they show written on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from lrptool.imaging.colormap import colormap
+from lrptool.imaging.render import Pixels, colourise
+
+_TILE = 320
+"""Height of the three pictures."""
+_WIDEST = 480
+_MARGIN = 20
+_GROUND = (250, 250, 249)
+_INK = (28, 28, 30)
+_SOFT = (112, 112, 118)
+_LINE = (218, 218, 222)
+_BAR = (160, 10)
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def _font(size: int) -> Font:
+    """Pillow's own typeface: no font needs to be on the machine."""
+    return ImageFont.load_default(size=size)
+
+
+def _fitted(text: str, font: Font, width: float) -> str:
+    """The text, cut with an ellipsis where it is wider than `width` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def _tiles(pictures: Sequence[Image.Image]) -> list[Image.Image]:
+    """The pictures at one common size."""
+    width, height = pictures[0].size
+    scale = min(_TILE / height, _WIDEST / width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
+    return [picture.resize(size, method) for picture in pictures]
+
+
+def _legend(cmap: str) -> Image.Image:
+    """A bar of the map's colours, from its smallest to its largest value."""
+    low = -1.0 if colormap(cmap).signed else 0.0
+    ramp = np.linspace(low, 1, _BAR[0], dtype=np.float32)
+    return Image.fromarray(colourise(np.tile(ramp, (_BAR[1], 1)), cmap))
+
+
+def panel(
+    photo: Image.Image,
+    heat: Pixels,
+    laid_over: Image.Image,
+    *,
+    label: str,
+    score: float,
+    probability: float | None,
+    composite: str,
+    model: str,
+    cmap: str,
+) -> Image.Image:
+    """Compose the panel.
+
+    Parameters
+    ----------
+    photo, laid_over : PIL picture, RGB
+    heat : uint8 (H, W, 3)
+        All three of one size.
+    label : str
+        Name of the class explained.
+    score : float
+        Before the softmax.
+    probability : float or None
+    composite, model : str
+    cmap : str
+        The map's name, for the bar.
+
+    Returns
+    -------
+    PIL picture, RGB
+    """
+    tiles = _tiles([photo, Image.fromarray(heat), laid_over])
+    width, height = tiles[0].size
+    title, text, small = _font(26), _font(15), _font(13)
+    head = 84
+    total = 3 * width + 4 * _MARGIN
+    sheet = Image.new("RGB", (total, head + height + 58), _GROUND)
+    draw = ImageDraw.Draw(sheet)
+    facts = f"score {score:.4g}" if probability is None else f"{probability:.1%}  ·  score {score:.4g}"
+    room = total - 2 * _MARGIN
+    shown = _fitted(label, title, room - text.getlength(facts) - 24)
+    draw.text((_MARGIN, 46), shown, _INK, title, anchor="ls")
+    draw.text((_MARGIN + title.getlength(shown) + 14, 46), facts, _SOFT, text, anchor="ls")
+    draw.text((_MARGIN, 70), _fitted(f"{model}  ·  {composite}", small, room), _SOFT, small, anchor="ls")
+    for k, (tile, caption) in enumerate(zip(tiles, ("input", "relevance", "overlay"), strict=True)):
+        left = _MARGIN + k * (width + _MARGIN)
+        sheet.paste(tile, (left, head))
+        draw.rectangle((left - 1, head - 1, left + width, head + height), outline=_LINE)
+        draw.text((left, head + height + 22), caption, _SOFT, small, anchor="ls")
+    _draw_legend(sheet, draw, (_MARGIN + 2 * width + _MARGIN, head + height + 12), cmap, small)
+    return sheet
+
+
+def _draw_legend(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int, int], cmap: str, font: Font) -> None:
+    """Draw the bar of colours with its ends and its zero, flush right at `corner`, under the heatmap."""
+    left, top = corner[0] - _BAR[0], corner[1]
+    sheet.paste(_legend(cmap), (left, top))
+    draw.rectangle((left - 1, top - 1, left + _BAR[0], top + _BAR[1]), outline=_LINE)
+    signed = colormap(cmap).signed
+    marks = [(0.0, "against"), (0.5, "0"), (1.0, "for")] if signed else [(0.0, "0"), (1.0, "for")]
+    for place, word in marks:
+        anchor = {0.0: "ls", 0.5: "ms", 1.0: "rs"}[place]
+        draw.text((left + place * _BAR[0], top + _BAR[1] + 17), word, _SOFT, font, anchor=anchor)

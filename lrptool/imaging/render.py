@@ -1,0 +1,94 @@
+"""From relevance to colours: scale, resize, colour, lay over a photo, encode."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
+
+from lrptool.imaging.colormap import colormap
+
+Map = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+_STRENGTH = 0.85
+"""Opacity of the strongest relevance on an overlay."""
+_GAMMA = 0.6
+"""Below 1, weak relevance shows on an overlay, too."""
+
+
+def normalise(heatmap: Map, *, percentile: float = 100) -> Map:
+    """Scale a map to [−1, 1] with zero staying zero.
+
+    Parameters
+    ----------
+    heatmap : float32 (H, W)
+        Relevance, summed over channels.
+    percentile : float
+        What becomes ±1: this percentile of |heatmap|; what is stronger saturates. 100 is the largest value.
+
+    Returns
+    -------
+    float32 (H, W)
+        All zeros where the map is.
+    """
+    strength = np.abs(heatmap.astype(np.float64))
+    top = float(np.percentile(strength, percentile)) or float(strength.max())
+    if top == 0:
+        return np.zeros_like(heatmap, np.float32)
+    scaled: Map = np.clip(heatmap / top, -1, 1).astype(np.float32)
+    return scaled
+
+
+def resize_heatmap(heatmap: Map, size: tuple[int, int]) -> Map:
+    """Resample a map to (width, height).
+
+    Whole-number enlargements repeat values, so that a map of few pixels shows them; others are bilinear.
+    """
+    height, width = heatmap.shape
+    whole = size[0] % width == 0 and size[1] % height == 0 and max(width, height) < _FEW_PIXELS
+    method = Image.Resampling.NEAREST if whole else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(heatmap).resize(size, method))
+
+
+_FEW_PIXELS = 64
+
+
+def colourise(heatmap: Map, cmap: str) -> Pixels:
+    """Return the colours of a map in [−1, 1], uint8 (H, W, 3)."""
+    chosen = colormap(cmap)
+    pixels: Pixels = chosen.palette[chosen.index(heatmap)]
+    return pixels
+
+
+def overlay(photo: Image.Image, heatmap: Map, cmap: str) -> Image.Image:
+    """Lay a map over a photo: the photo in grey where relevance is weak, the map's colours where it is strong.
+
+    Parameters
+    ----------
+    photo : PIL picture, RGB
+    heatmap : float32 (H, W)
+        In [−1, 1], of the photo's size.
+    cmap : str
+    """
+    # The middle of the grey range keeps the photo readable under any colour.
+    grey = np.asarray(ImageOps.grayscale(photo), np.float32)[..., None] * 0.75 + 32
+    visible = np.maximum(heatmap, 0) if not colormap(cmap).signed else np.abs(heatmap)
+    opacity = (_STRENGTH * visible**_GAMMA)[..., None]
+    colours = colourise(np.sign(heatmap) * np.maximum(np.abs(heatmap), visible**_GAMMA), cmap).astype(np.float32)
+    mixed = grey * (1 - opacity) + colours * opacity
+    return Image.fromarray(np.rint(mixed).clip(0, 255).astype(np.uint8))
+
+
+def encode_png(image: Image.Image, metadata: Mapping[str, str]) -> bytes:
+    """Return a picture as PNG bytes with text entries; the same picture and entries give the same bytes."""
+    entries = PngInfo()
+    for key, text in metadata.items():
+        entries.add_itxt(key, text)
+    stream = io.BytesIO()
+    image.save(stream, "PNG", pnginfo=entries, optimize=False)
+    return stream.getvalue()

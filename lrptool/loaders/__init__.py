@@ -1,0 +1,5 @@
+"""Readers of model files: from a file to a `lrptool.graph.Graph`."""
+
+from lrptool.loaders.loaded import LoadedNet
+
+__all__ = ["LoadedNet"]

@@ -1,0 +1,159 @@
+"""What every operator states about itself: shape, sign, ONNX spelling, and how relevance passes it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrptool.errors import UnsupportedError
+from lrptool.graph import Attribute, Graph, Node, Shape
+
+Values = NDArray[np.floating[Any]]
+"""Activations or relevance, float32 in production and float64 in the tests, batch first."""
+
+
+WeightKind = Literal["all", "pos", "neg", "squared", "one", "gamma-pos", "gamma-neg"]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightPart:
+    """A part Ŵ of the weights.
+
+    Parameters
+    ----------
+    kind : str
+        ``all`` W; ``pos`` max(W, 0); ``neg`` min(W, 0); ``squared`` W²; ``one`` 1 wherever W has an entry;
+        ``gamma-pos`` W + γ max(W, 0); ``gamma-neg`` W + γ min(W, 0).
+    gamma : float
+        γ of the last two.
+    """
+
+    kind: WeightKind
+    gamma: float = 0.0
+
+    def of(self, weight: Values) -> Values:
+        """Return this part of an array of weights, same shape and dtype."""
+        if self.kind == "all":
+            return weight
+        if self.kind == "squared":
+            return weight * weight
+        if self.kind == "one":
+            return np.ones_like(weight)
+        if self.kind in ("pos", "neg"):
+            return np.maximum(weight, 0) if self.kind == "pos" else np.minimum(weight, 0)
+        signed = np.maximum(weight, 0) if self.kind == "gamma-pos" else np.minimum(weight, 0)
+        return weight + weight.dtype.type(self.gamma) * signed
+
+
+class LinearMap(Protocol):
+    """z = Σₖ Wₖ xₖ + b over one or several inputs: all a share rule needs to know of a layer."""
+
+    def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
+        """Return Σₖ Ŵₖ xₖ, without bias, in the shape of the layer's output."""
+
+    def transpose(self, s: Values, part: WeightPart) -> tuple[Values, ...]:
+        """Return Ŵₖᵀ s for every input k, in the shapes of the inputs."""
+
+    def bias(self, part: WeightPart, like: Values) -> Values | None:
+        """Return the part of the bias in `like`'s dtype, broadcastable to it; None where the layer has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Everything a treatment may look at while it passes relevance through one node.
+
+    ``xs`` and ``ys`` (activations in and out) are filled only where the treatment says that it reads them.
+    """
+
+    node: Node
+    graph: Graph
+    xs: tuple[Values, ...]
+    ys: tuple[Values, ...]
+    relevances: tuple[Values, ...]
+    epsilon: float
+
+    def input_shape(self, index: int, batch: int) -> tuple[int, ...]:
+        """Shape of a batch at input `index`."""
+        return (batch, *self.graph.tensors[self.node.inputs[index]].item_shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """A way for relevance to pass an operator that is not a sum of shares.
+
+    Parameters
+    ----------
+    redistribute : callable
+        Passage → one array per tensor input, in the shapes of the inputs; no argument is written to.
+    reads : set of {"inputs", "outputs"}
+        The activations it looks at; the forward pass hands out no others.
+    """
+
+    redistribute: Callable[[Passage], tuple[Values, ...]]
+    reads: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxNode:
+    """One node of the emitted ONNX model, in plain values."""
+
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """A node as ONNX operators, with the constants they need beyond the graph's own."""
+
+    nodes: tuple[OnnxNode, ...]
+    constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+class Operator(ABC):
+    """One operator. Instances hold no state; everything is read from the node and its graph."""
+
+    name: ClassVar[str]
+    """The word used in `Node.op`."""
+    default: ClassVar[str | None]
+    """Rule or treatment a node gets where no composite row matches; None: a composite has to say."""
+    weighted: ClassVar[bool] = False
+    """Whether it is a layer with trained weights: what "first" and "last" count in a composite."""
+    treatments: ClassVar[Mapping[str, Treatment]] = {}
+
+    @abstractmethod
+    def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
+        """Return the shape of every output; raise ModelError where the inputs do not fit."""
+
+    def spell(self, node: Node, graph: Graph) -> Spelling:
+        """Return the node in ONNX operators; as it stands unless overridden."""
+        return Spelling((OnnxNode(node.op, node.inputs, node.outputs, node.attributes),))
+
+    def nonnegative(self, node: Node, inputs: Sequence[bool]) -> bool:
+        """Whether all outputs are known to be ≥ 0, given which inputs are."""
+        return False
+
+    def macs(self, node: Node, graph: Graph) -> int:
+        """Multiply-accumulates of one item's forward pass; 0 for what is not a product."""
+        return 0
+
+    def linear_map(self, node: Node, graph: Graph) -> LinearMap | None:
+        """Return the layer as a linear map, or None where share rules do not apply."""
+        return None
+
+    def treatment(self, node: Node, name: str) -> Treatment:
+        """Return a treatment by name; UnsupportedError where the operator has none of that name."""
+        try:
+            return self.treatments[name]
+        except KeyError:
+            known = ", ".join(sorted(self.treatments)) or "share rules only"
+            raise UnsupportedError(
+                f"node {node.name!r} ({node.op}): rule '{name}' does not apply to this operator",
+                hint=f"it takes: {known}",
+            ) from None

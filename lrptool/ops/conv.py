@@ -1,0 +1,106 @@
+"""Convolution in two dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from lrptool.errors import ModelError
+from lrptool.graph import Graph, Node, Shape
+from lrptool.kernels import ForwardConv, Geometry, TransposedConv
+from lrptool.ops.base import LinearMap, Operator, Values, WeightPart
+from lrptool.ops.registry import register
+
+
+class ConvMap:
+    """A convolution as a linear map; every part of its weights is packed once, on first use.
+
+    Parameters
+    ----------
+    weight : float32 or float64 (O, C/group, kh, kw)
+    bias : same dtype (O,), or None
+    geometry : Geometry
+    """
+
+    def __init__(self, weight: Values, bias: Values | None, geometry: Geometry) -> None:
+        self._weight, self._bias, self._geometry = weight, bias, geometry
+        self._packed: dict[tuple[type[Any], WeightPart], Any] = {}
+
+    def _kernel(self, kind: type[Any], part: WeightPart) -> Any:
+        """Return the packed kernel of one direction and part."""
+        if (kind, part) not in self._packed:
+            self._packed[kind, part] = kind(part.of(self._weight), self._geometry)
+        return self._packed[kind, part]
+
+    def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
+        """Return Ŵ * x, (N, O, Ho, Wo)."""
+        result: Values = self._kernel(ForwardConv, part)(xs[0])
+        return result
+
+    def transpose(self, s: Values, part: WeightPart) -> tuple[Values, ...]:
+        """Return Ŵᵀ s, (N, C, H, W)."""
+        return (self._kernel(TransposedConv, part)(s),)
+
+    def bias(self, part: WeightPart, like: Values) -> Values | None:
+        """Return the bias' part, (O, 1, 1)."""
+        return None if self._bias is None else part.of(self._bias.astype(like.dtype, copy=False))[:, None, None]
+
+
+@register
+class Conv(Operator):
+    """Cross-correlation with a bank of kernels, in groups."""
+
+    name = "Conv"
+    default = None
+    weighted = True
+
+    def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
+        """(N, C, H, W) → (N, O, Ho, Wo)."""
+        batch, channels, *size = shapes[0]
+        out, per_group, *kernel = shapes[1]
+        group = node.integer("group")
+        if channels is None or out is None or per_group is None or per_group * group != channels or out % group:
+            raise ModelError(
+                f"node {node.name!r}: weights {shapes[1]} in {group} group(s) do not fit an input of shape {shapes[0]}"
+            )
+        if tuple(kernel) != node.ints("kernel_shape"):
+            raise ModelError(f"node {node.name!r}: kernel_shape {node.ints('kernel_shape')}, weights have {kernel}")
+        if len(shapes) > 2 and shapes[2] != (out,):
+            raise ModelError(f"node {node.name!r}: expected a bias of shape ({out},), found {shapes[2]}")
+        pads = node.ints("pads")
+        sizes = zip(size, kernel, node.ints("strides"), node.ints("dilations"), pads[:2], pads[2:], strict=True)
+        result = [((n or 0) + before + after - (k or 0) * d + d - 1) // s + 1 for n, k, s, d, before, after in sizes]
+        if min(result) < 1:
+            raise ModelError(f"node {node.name!r}: a kernel of {kernel} does not fit an input of shape {shapes[0]}")
+        return ((batch, out, *result),)
+
+    def macs(self, node: Node, graph: Graph) -> int:
+        """One per weight and output position."""
+        weight = graph.constants[node.inputs[1]]
+        return prod(graph.tensors[node.outputs[0]].item_shape) * prod(weight.shape[1:])
+
+    def linear_map(self, node: Node, graph: Graph) -> LinearMap:
+        """Return the convolution over the graph's own weights."""
+        weight: Values = np.asarray(graph.constants[node.inputs[1]])
+        bias = graph.constants[node.inputs[2]] if len(node.inputs) > 2 else None
+        return ConvMap(weight, bias, geometry(node, graph))
+
+
+def geometry(node: Node, graph: Graph) -> Geometry:
+    """Return the geometry of a Conv node."""
+    pairs = {key: node.ints(key) for key in ("kernel_shape", "strides", "dilations")}
+    (_, height, width) = graph.tensors[node.inputs[0]].item_shape
+    (_, out_height, out_width) = graph.tensors[node.outputs[0]].item_shape
+    top, left, bottom, right = node.ints("pads")
+    return Geometry(
+        in_size=(height, width),
+        out_size=(out_height, out_width),
+        kernel=(pairs["kernel_shape"][0], pairs["kernel_shape"][1]),
+        strides=(pairs["strides"][0], pairs["strides"][1]),
+        dilations=(pairs["dilations"][0], pairs["dilations"][1]),
+        pads=(top, left, bottom, right),
+        group=node.integer("group"),
+    )

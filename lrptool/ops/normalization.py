@@ -1,0 +1,205 @@
+"""Local response normalisation and batch normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from lrptool.errors import ModelError
+from lrptool.graph import Attribute, Graph, Node, Shape
+from lrptool.ops.activation import PASS
+from lrptool.ops.base import LinearMap, OnnxNode, Operator, Passage, Spelling, Treatment, Values, WeightPart
+from lrptool.ops.registry import register
+
+_AXES = {"LRN": (1,), "LRNWithinChannel": (2, 3)}
+"""Axes a neighbourhood extends along."""
+
+
+def _window_sum(values: Values, size: int, axes: Sequence[int], *, mirrored: bool = False) -> Values:
+    """Sum over `size` neighbours along each axis, zeros beyond the border; an even window has one more behind.
+
+    ``mirrored`` sums over the positions whose window contains this one, instead of over this one's window.
+    """
+    before, after = (size - 1) // 2, size // 2
+    if mirrored:
+        before, after = after, before
+    for axis in axes:
+        padding = [(0, 0)] * values.ndim
+        padding[axis] = (before, after)
+        padded = np.pad(values, padding)
+        count = values.shape[axis]
+        total: Values = np.take(padded, range(count), axis=axis)
+        for shift in range(1, size):
+            total += np.take(padded, range(shift, shift + count), axis=axis)
+        values = total
+    return values
+
+
+class _Normalisation:
+    """y = x · scale^−β with scale = k + (α/n) Σ x² over a neighbourhood of n values."""
+
+    def __init__(self, passage: Passage) -> None:
+        node = passage.node
+        self.x, self.r = passage.xs[0], passage.relevances[0]
+        self.size, self.axes = node.integer("size"), _AXES[node.op]
+        self.beta, self.k = node.number("beta"), node.number("bias")
+        self.factor = node.number("alpha") / self.size ** len(self.axes)
+        self.scale: Values = self.k + self.factor * self.window(self.x * self.x)
+
+    def window(self, values: Values, *, mirrored: bool = False) -> Values:
+        """Sum over the neighbourhood of each position."""
+        return _window_sum(values, self.size, self.axes, mirrored=mirrored)
+
+    def gradient(self, r: Values) -> Values:
+        """Jacobianᵀ r."""
+        cross: Values = self.window(r * self.x * self.scale ** (-self.beta - 1), mirrored=True)
+        direct: Values = r * self.scale**-self.beta
+        lateral: Values = 2 * self.factor * self.beta * self.x * cross
+        return direct - lateral
+
+
+def _stabilise(z: Values, epsilon: float) -> Values:
+    """z ± ε, by the sign of z; sign(0) = +1."""
+    return z + np.where(z < 0, -epsilon, epsilon).astype(z.dtype)
+
+
+def _taylor(passage: Passage) -> tuple[Values, ...]:
+    """Shares of the first-order expansion of y_k at the point where only x_k is left.
+
+    Output k sends to itself in proportion to x_k (k + (α/n) x_k²)^−β and to neighbour i in proportion to
+    −2 (α/n) β x_k x_i² scale_k^(−β−1). Source: Binder et al. 2016, doi:10.1007/978-3-319-44781-0_8.
+    """
+    n = _Normalisation(passage)
+    x, squares = n.x, n.x * n.x
+    own = x * (n.k + n.factor * squares) ** -n.beta
+    pull = -2 * n.factor * n.beta * x * n.scale ** (-n.beta - 1)
+    s = n.r / _stabilise(own + pull * (n.window(squares) - squares), passage.epsilon)
+    return (own * s + squares * (n.window(pull * s, mirrored=True) - pull * s),)
+
+
+def _gradient(passage: Passage) -> tuple[Values, ...]:
+    """The plain derivative."""
+    n = _Normalisation(passage)
+    return (n.gradient(n.r),)
+
+
+def _linearised(passage: Passage) -> tuple[Values, ...]:
+    """x times the derivative of y's weighted sum: the epsilon rule on the layer's own linearisation."""
+    n = _Normalisation(passage)
+    y = n.x * n.scale**-n.beta
+    return (n.x * n.gradient(n.r / _stabilise(y, passage.epsilon)),)
+
+
+_INPUTS = frozenset({"inputs"})
+
+
+class _Lrn(Operator):
+    """What both normalisations share."""
+
+    default = "pass"
+    treatments: ClassVar = {
+        "pass": PASS,
+        "taylor": Treatment(_taylor, reads=_INPUTS),
+        "gradient": Treatment(_gradient, reads=_INPUTS),
+        "linearised": Treatment(_linearised, reads=_INPUTS),
+    }
+
+    def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
+        """As the input."""
+        if len(shapes[0]) != 4 or node.integer("size") < 1:
+            raise ModelError(f"node {node.name!r}: expected an input (N, C, H, W), found shape {shapes[0]}")
+        return (shapes[0],)
+
+    def nonnegative(self, node: Node, inputs: Sequence[bool]) -> bool:
+        """As the input: the scale is positive."""
+        return inputs[0]
+
+
+@register
+class Lrn(_Lrn):
+    """Normalisation over neighbouring channels."""
+
+    name = "LRN"
+
+
+@register
+class LrnWithinChannel(_Lrn):
+    """Normalisation over a square of neighbours in the same map; ONNX has no word for it."""
+
+    name = "LRNWithinChannel"
+
+    def spell(self, node: Node, graph: Graph) -> Spelling:
+        """x · (k + α mean(x²))^−β, the mean over a window that counts the padding."""
+        y, size = node.outputs[0], node.integer("size")
+        names = {key: f"{y}/{key}" for key in ("squares", "mean", "scaled", "scale", "power", "alpha", "k", "beta")}
+        before, after = (size - 1) // 2, size // 2
+        window: dict[str, Attribute] = {
+            "kernel_shape": (size, size),
+            "pads": (before, before, after, after),
+            "strides": (1, 1),
+            "count_include_pad": 1,
+        }
+        return Spelling(
+            (
+                OnnxNode("Mul", (node.inputs[0], node.inputs[0]), (names["squares"],)),
+                OnnxNode("AveragePool", (names["squares"],), (names["mean"],), window),
+                OnnxNode("Mul", (names["mean"], names["alpha"]), (names["scaled"],)),
+                OnnxNode("Add", (names["scaled"], names["k"]), (names["scale"],)),
+                OnnxNode("Pow", (names["scale"], names["beta"]), (names["power"],)),
+                OnnxNode("Mul", (node.inputs[0], names["power"]), node.outputs),
+            ),
+            {
+                names["alpha"]: np.array(node.number("alpha"), np.float32),
+                names["k"]: np.array(node.number("bias"), np.float32),
+                names["beta"]: np.array(-node.number("beta"), np.float32),
+            },
+        )
+
+
+class AffineMap:
+    """A factor and a shift per channel as a linear map.
+
+    Parameters
+    ----------
+    weight, bias : float32 or float64 (C,)
+    rank : int
+        Number of axes of the tensors it is applied to.
+    """
+
+    def __init__(self, weight: Values, bias: Values, rank: int) -> None:
+        shape = (-1, *(1,) * (rank - 2))
+        self._weight, self._bias = weight.reshape(shape), bias.reshape(shape)
+
+    def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
+        """Return ŵ x."""
+        return xs[0] * part.of(self._weight).astype(xs[0].dtype)
+
+    def transpose(self, s: Values, part: WeightPart) -> tuple[Values, ...]:
+        """Return ŵ s."""
+        return (s * part.of(self._weight).astype(s.dtype),)
+
+    def bias(self, part: WeightPart, like: Values) -> Values:
+        """Return the bias' part, (C, 1, 1)."""
+        return part.of(self._bias.astype(like.dtype, copy=False))
+
+
+@register
+class BatchNormalization(Operator):
+    """(x − mean) / √(variance + ε) · scale + bias, with the statistics of the training set."""
+
+    name = "BatchNormalization"
+    default = "epsilon"
+
+    def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
+        """As the input."""
+        if any(shape != (shapes[0][1],) for shape in shapes[1:]):
+            raise ModelError(f"node {node.name!r}: statistics {shapes[1:]} do not fit an input of shape {shapes[0]}")
+        return (shapes[0],)
+
+    def linear_map(self, node: Node, graph: Graph) -> LinearMap:
+        """Return it as one factor and one shift per channel."""
+        scale, bias, mean, variance = (graph.constants[name].astype(np.float64) for name in node.inputs[1:])
+        weight = scale / np.sqrt(variance + node.number("epsilon"))
+        return AffineMap(weight, bias - mean * weight, len(graph.tensors[node.inputs[0]].shape))

@@ -1,0 +1,3 @@
+"""The version of lrptool."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,178 @@
+"""From what a user typed after ``--model`` to files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lrptool.errors import ConfigError, ModelError, did_you_mean
+from lrptool.resources import bundled
+from lrptool.zoo.card import FILE_NAME, Card, read_card
+
+_RANDOM = "random"
+_MODEL_FILES = (".prototxt", ".caffemodel", ".onnx", ".pbtxt", ".txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The files of a model.
+
+    Parameters
+    ----------
+    architecture : Path or None
+        A prototxt; None where the weights' file holds the architecture.
+    weights : Path, str or None
+        A file, ``random[:SEED]``, or None where the loader is to look beside the architecture.
+    card : Card or None
+    """
+
+    architecture: Path | None
+    weights: Path | str | None
+    card: Card | None
+
+
+def models_path(models_dir: str | Path | None = None) -> tuple[Path, ...]:
+    """Return the folders that hold model folders, first come first: `models_dir`, ``LRPTOOL_MODELS``, the bundled ones.
+
+    Either may name several folders, separated as in ``PATH``.
+    """
+    given = [str(models_dir or ""), os.environ.get("LRPTOOL_MODELS", "")]
+    folders = [Path(part) for text in given for part in text.split(os.pathsep) if part]
+    return (*folders, bundled("models"))
+
+
+def all_cards(models_dir: str | Path | None = None) -> dict[str, Card]:
+    """Return every card on the models path by name; the first of a name counts."""
+    cards: dict[str, Card] = {}
+    for folder in models_path(models_dir):
+        for path in sorted(folder.glob(f"*/{FILE_NAME}")):
+            card = read_card(path)
+            cards.setdefault(card.name, card)
+    return cards
+
+
+def locate(model: str | Path, weights: str | Path | None = None, models_dir: str | Path | None = None) -> Located:
+    """Return the files of a model.
+
+    Parameters
+    ----------
+    model : str or Path
+        A prototxt, a caffemodel, a folder with either or a card, or a name on the models path.
+    weights : str or Path, optional
+        A caffemodel, or ``random[:SEED]``.
+    models_dir : str or Path, optional
+        Where to look first.
+
+    Raises
+    ------
+    ModelError
+        Nothing of that name, or files that are not there.
+    """
+    path = Path(model)
+    chosen = _weights(weights)
+    if path.is_dir():
+        return _in_folder(path, chosen, models_dir)
+    if path.is_file():
+        return _from_file(path, chosen)
+    if path.suffix in _MODEL_FILES or len(path.parts) != 1:
+        raise ModelError(f"{path}: no such file", hint="a model is a .prototxt, a .caffemodel, a folder or a name")
+    return _by_name(str(model), chosen, models_dir)
+
+
+def _weights(weights: str | Path | None) -> Path | str | None:
+    """Return the weights asked for; a file has to exist."""
+    if weights is None or str(weights).split(":")[0] == _RANDOM:
+        return weights
+    if not Path(weights).is_file():
+        raise ModelError(f"{weights}: no such file", hint="--weights takes a .caffemodel or random[:SEED]")
+    return Path(weights)
+
+
+def _from_file(path: Path, weights: Path | str | None) -> Located:
+    """A file the user named; a card beside it counts when it speaks of this file."""
+    card_path = path.parent / FILE_NAME
+    card = read_card(card_path) if card_path.is_file() else None
+    if path.suffix == ".onnx":
+        raise ModelError(f"{path}: ONNX files cannot be read yet", hint="give the Caffe prototxt and caffemodel")
+    if path.suffix == ".caffemodel":
+        ours = card if card is not None and card.weights == path.name else None
+        beside = path.parent / ours.architecture if ours else None
+        return Located(beside if beside and beside.is_file() else None, weights or path, ours)
+    ours = card if card is not None and card.architecture == path.name else None
+    if weights is None and ours is not None and (path.parent / ours.weights).is_file():
+        weights = path.parent / ours.weights
+    return Located(path, weights, ours)
+
+
+def _in_folder(folder: Path, weights: Path | str | None, models_dir: str | Path | None) -> Located:
+    """A folder the user named: by its card, else by its only prototxt."""
+    if (folder / FILE_NAME).is_file():
+        return _by_card(read_card(folder / FILE_NAME), weights, models_dir)
+    found = sorted(folder.glob("*.prototxt"))
+    if len(found) != 1:
+        raise ModelError(
+            f"{folder}: expected a {FILE_NAME} or one .prototxt, found {len(found)} .prototxt",
+            hint="name the file itself",
+        )
+    return Located(found[0], weights, _card_named(folder.name, models_dir))
+
+
+def _card_named(name: str, models_dir: str | Path | None) -> Card | None:
+    """Return the card of that name or alias."""
+    cards = all_cards(models_dir)
+    return cards.get(name) or next((card for card in cards.values() if name in card.aliases), None)
+
+
+def _by_name(name: str, weights: Path | str | None, models_dir: str | Path | None) -> Located:
+    """A name: of a card, of one of its aliases, or of a folder on the models path."""
+    card = _card_named(name, models_dir)
+    if card is not None:
+        return _by_card(card, weights, models_dir)
+    folders = [folder / name for folder in models_path(models_dir) if (folder / name).is_dir()]
+    if folders and name not in (".", ".."):
+        return _in_folder(folders[0], weights, models_dir)
+    raise ModelError(f"unknown model '{name}'", hint=did_you_mean(name, _known_names(models_dir)))
+
+
+def _known_names(models_dir: str | Path | None) -> Iterable[str]:
+    """All names that would have worked."""
+    cards = all_cards(models_dir).values()
+    folders = [path.parent.name for folder in models_path(models_dir) for path in folder.glob("*/*.prototxt")]
+    return {*(card.name for card in cards), *(alias for card in cards for alias in card.aliases), *folders}
+
+
+def _by_card(card: Card, weights: Path | str | None, models_dir: str | Path | None) -> Located:
+    """The card's files: beside it, or in a folder of its name on the models path."""
+    folders = (card.path.parent, *(folder / card.name for folder in models_path(models_dir)))
+    architecture = find_file(card.architecture, folders)
+    stored = find_file(card.weights, folders)
+    if architecture is None or (weights is None and stored is None):
+        missing = card.architecture if architecture is None else card.weights
+        raise ModelError(
+            f"model '{card.name}': its file {missing} is not here",
+            hint=f"put it into a folder {card.name}/ and name the folder above: --models-dir or LRPTOOL_MODELS",
+        )
+    return Located(architecture, weights or stored, card)
+
+
+def find_file(name: str, folders: Sequence[Path]) -> Path | None:
+    """Return the first file of that name."""
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def read_label_file(card: Card) -> tuple[str, ...] | None:
+    """Return the class names of a card, from its list or its file; None where it has none.
+
+    Raises
+    ------
+    ConfigError
+        The file it names is not there.
+    """
+    if card.labels is None or not isinstance(card.labels, str):
+        return card.labels
+    path = find_file(card.labels, (card.path.parent, card.path.parent.parent / "labels", bundled("models") / "labels"))
+    if path is None:
+        raise ConfigError(f"{card.path}: labels: no file '{card.labels}' beside the card or among the bundled ones")
+    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
