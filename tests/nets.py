@@ -19,9 +19,11 @@ class Net:
     Weights are given as arrays, or by their number of outputs, which draws them He-scaled from the net's own seed.
     """
 
-    def __init__(self, shape: tuple[int, ...] = (3, 7, 6), *, seed: int = 0, bias: bool = False) -> None:
+    def __init__(
+        self, shape: tuple[int, ...] = (3, 7, 6), *, seed: int = 0, bias: bool = False, activation: str = "Relu"
+    ) -> None:
         self.builder = GraphBuilder("net", TensorSpec("x", (None, *shape)))
-        self._random, self._bias = np.random.default_rng(seed), bias
+        self._random, self._bias, self._activation = np.random.default_rng(seed), bias, activation
 
     def add(self, op: str, name: str, *inputs: str, **attributes: Any) -> str:
         return self.builder.add(op, name, inputs, **attributes)[0]
@@ -59,7 +61,8 @@ class Net:
         return self.add("Gemm", name, x, *self._constants(name, weight, bias, (self.builder.shape(x)[1] or 0,)))
 
     def relu(self, name: str, x: str) -> str:
-        return self.add("Relu", name, x)
+        """A ReLU, or the activation the net was made with."""
+        return self.add(self._activation, name, x)
 
     def flatten(self, name: str, x: str) -> str:
         return self.add("Flatten", name, x, axis=1)
@@ -91,9 +94,9 @@ class Net:
         return self.builder.finish(output, "logits")
 
 
-def vgg(seed: int = 0, *, bias: bool = False) -> Graph:
+def vgg(seed: int = 0, **options: Any) -> Graph:
     """Convolutions, pooling, two dense layers; dropout between them."""
-    net = Net(seed=seed, bias=bias)
+    net = Net(seed=seed, **options)
     h = net.relu("relu1", net.conv("conv1", "x", 8))
     h = net.relu("relu2", net.conv("conv2", h, 10, kernel=(3, 2), pads=(1, 1, 1, 0)))
     h = net.flatten("flat", net.max_pool("pool", h, (3, 2), ceil=True))
@@ -101,9 +104,9 @@ def vgg(seed: int = 0, *, bias: bool = False) -> Graph:
     return canonise(net.finish(net.dense("fc2", h, 5)))
 
 
-def inception(seed: int = 0, *, bias: bool = False) -> Graph:
-    """Normalised across channels; two branches, one through max pooling, side by side; a mean over the map at the end."""
-    net = Net(seed=seed, bias=bias)
+def inception(seed: int = 0, **options: Any) -> Graph:
+    """Normalised across channels; two branches, one through max pooling, side by side; the mean of each map."""
+    net = Net(seed=seed, **options)
     h = net.relu("relu1", net.conv("conv1", "x", 8, strides=(1, 2)))
     h = net.add("LRN", "norm", h, size=3, alpha=0.5, beta=0.75, bias=1.0)
     left = net.relu("left/relu", net.conv("left", h, 6, kernel=(1, 1), pads=(0, 0, 0, 0)))
@@ -114,13 +117,13 @@ def inception(seed: int = 0, *, bias: bool = False) -> Graph:
     return canonise(net.finish(net.dense("fc", h, 5)))
 
 
-def residual(seed: int = 0, *, bias: bool = False) -> Graph:
-    """A block with a shortcut; with `bias`, its convolutions are normalised."""
-    net = Net(seed=seed, bias=bias)
+def residual(seed: int = 0, **options: Any) -> Graph:
+    """A block with a shortcut; with bias=True, its convolutions are normalised."""
+    net = Net(seed=seed, **options)
 
     def layer(name: str, x: str, out: int) -> str:
         made = net.conv(name, x, out)
-        return net.random_norm(f"{name}/norm", made) if bias else made
+        return net.random_norm(f"{name}/norm", made) if options.get("bias") else made
 
     h = net.relu("relu1", layer("conv1", "x", 8))
     block = layer("conv3", net.relu("relu2", layer("conv2", h, 9)), 8)

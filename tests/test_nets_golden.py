@@ -23,7 +23,7 @@ from tests.nets import Net
 FOLDER = golden.GOLDEN / "nets"
 BOUNDS = (np.full((3, 1, 1), -2.0), np.full((3, 1, 1), 2.0))
 WEIGHTED = ["Conv", "Gemm"]
-# The literal rules leave the bias as it is: a denominator can all but cancel, and what is left of it in float32 is partly
+# The literal rules leave the bias as it is: a denominator can all but cancel, and what float32 leaves of it is partly
 # noise. How far off these are allowed to be; in float64 they agree like all others.
 ILL_CONDITIONED = {
     "captum__small_vgg__conv_gamma_0.25": 1e-4,

@@ -252,6 +252,20 @@ def test_zbox_takes_bounds_of_its_own_before_those_of_the_preprocessing() -> Non
         ShareStep(Rule.of("zbox"), linear, shape, nonnegative=False)
 
 
+@pytest.mark.parametrize("name", ["flat", "wsquare", "zbox"])
+def test_what_a_step_keeps_from_one_batch_serves_the_next(name: str) -> None:
+    """Products the picture plays no part in are computed once: they must fit other batches and other dtypes."""
+    layer = LAYERS["conv"]
+    shape, linear = [layer.x.shape[1:]], layer.linear(np.float64)
+    z = layer.z(linear, layer.x)
+    rule = Rule.of(name, **({"low": LOW, "high": HIGH} if name == "zbox" else {}))
+    fresh, used = (ShareStep(rule, linear, shape, nonnegative=False) for _ in range(2))
+    wanted = fresh([layer.x], z, layer.r)[0]
+    used([layer.x[:1].astype(np.float32)], z[:1].astype(np.float32), layer.r[:1].astype(np.float32))
+    np.testing.assert_array_equal(used([layer.x], z, layer.r)[0], wanted)
+    np.testing.assert_array_equal(used([layer.x[1:]], z[1:], layer.r[1:])[0], wanted[1:])
+
+
 def test_a_rule_that_leaves_nothing_gives_zeros() -> None:
     layer = LAYERS["conv"]
     step = ShareStep(Rule.of("zplus"), ConvMap(-np.abs(layer.w), None, layer.geometry), [(3, 7, 6)], nonnegative=True)

@@ -57,11 +57,7 @@ def _share_step(node: Node, rule: Rule, graph: Graph, bounds: tuple[Values, Valu
     if linear is None:
         return None
     inputs = tuple(name for name in node.inputs if name in graph.tensors)
-    if "zbox" in rule.name and inputs != (graph.input.name,):
-        raise ConfigError(
-            f"rule 'zbox' is for the layer that reads the pixels; node '{node.name}' does not",
-            hint="match it with {position: first}",
-        )
+    bounds = _bounds_at(node, graph, bounds) if rule.name == "zbox" else None
     specs = [graph.tensors[name] for name in inputs]
     step = ShareStep(
         rule,
@@ -78,6 +74,26 @@ def _share_step(node: Node, rule: Rule, graph: Graph, bounds: tuple[Values, Valu
         return step([activations[name] for name in x_names], z, relevances[0])
 
     return Step(node, rule, inputs, (*x_names, *z_names), redistribute, step)
+
+
+_MOVES_VALUES = ("Flatten", "Reshape")
+
+
+def _bounds_at(node: Node, graph: Graph, bounds: tuple[Values, Values] | None) -> tuple[Values, Values] | None:
+    """Return the bounds of the pixels in the shape of a node's input, which has to hold nothing but the pixels."""
+    producers, source = graph.producers, node.inputs[0]
+    while source in producers and producers[source].op in _MOVES_VALUES:
+        source = producers[source].inputs[0]
+    if source != graph.input.name:
+        raise ConfigError(
+            f"rule 'zbox' is for a layer that reads the pixels; node '{node.name}' does not",
+            hint="match it with {position: first}, or take another rule for the first layer",
+        )
+    if bounds is None:
+        return None
+    shape = graph.tensors[node.inputs[0]].item_shape
+    low, high = (np.broadcast_to(bound, graph.input.item_shape).reshape(shape) for bound in bounds)
+    return low, high
 
 
 def _treatment_step(node: Node, rule: Rule, graph: Graph) -> Step:
@@ -180,7 +196,12 @@ class Program:
         ------
         NumericError
             Relevance that is not finite; names node and rule.
+        KeyError
+            A tensor in `keep` that the network does not have.
         """
+        unknown = [name for name in keep if name not in self.graph.tensors]
+        if unknown:
+            raise KeyError(f"network '{self.graph.name}' has no tensor '{unknown[0]}'")
         relevances = {self.graph.output: relevance}
         kept = {name: relevance for name in keep if name == self.graph.output}
         for step in self.steps:

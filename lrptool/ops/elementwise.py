@@ -41,10 +41,12 @@ class SumMap:
     ----------
     item_shapes : sequence of tuple of int
         Shapes of the inputs without their batch axis.
+    bias : array or None
+        The constant summand.
     """
 
-    def __init__(self, item_shapes: Sequence[tuple[int, ...]]) -> None:
-        self._item_shapes = item_shapes
+    def __init__(self, item_shapes: Sequence[tuple[int, ...]], bias: Values | None = None) -> None:
+        self._item_shapes, self._bias = item_shapes, bias
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return Σₖ ŵ xₖ."""
@@ -58,9 +60,9 @@ class SumMap:
         scaled = self._scaled(s, part)
         return tuple(_reduce_to(scaled, (s.shape[0], *shape)) for shape in self._item_shapes)
 
-    def bias(self, part: WeightPart, like: Values) -> None:
-        """There is none."""
-        return
+    def bias(self, part: WeightPart, like: Values) -> Values | None:
+        """Return the part of the constant summand."""
+        return None if self._bias is None else part.of(self._bias.astype(like.dtype, copy=False))
 
     @staticmethod
     def _scaled(values: Values, part: WeightPart) -> Values:
@@ -84,8 +86,10 @@ class Sum(Operator):
         return all(inputs)
 
     def linear_map(self, node: Node, graph: Graph) -> LinearMap:
-        """Return the sum as a linear map."""
-        return SumMap([graph.tensors[tensor].item_shape for tensor in node.inputs])
+        """Return the sum as a linear map; a constant summand is its bias."""
+        tensors = [graph.tensors[name].item_shape for name in node.inputs if name in graph.tensors]
+        constants = [graph.constants[name] for name in node.inputs if name in graph.constants]
+        return SumMap(tensors, sum(constants[1:], start=constants[0]) if constants else None)
 
 
 def _tensor_inputs(passage: Passage) -> list[int]:
@@ -142,6 +146,10 @@ class Mul(Operator):
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
         """Broadcast."""
         return (_broadcast(node, shapes),)
+
+    def nonnegative(self, node: Node, inputs: Sequence[bool]) -> bool:
+        """When all inputs are."""
+        return all(inputs)
 
 
 def _first_maximum(passage: Passage) -> tuple[Values, ...]:

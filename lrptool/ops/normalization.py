@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lrptool.errors import ModelError
+from lrptool.errors import ModelError, UnsupportedError
 from lrptool.graph import Attribute, Graph, Node, Shape
 from lrptool.ops.activation import PASS
 from lrptool.ops.base import LinearMap, OnnxNode, Operator, Passage, Spelling, Treatment, Values, WeightPart
@@ -108,8 +108,10 @@ class _Lrn(Operator):
 
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
         """As the input."""
-        if len(shapes[0]) != 4 or node.integer("size") < 1:
+        if len(shapes[0]) != 4:
             raise ModelError(f"node {node.name!r}: expected an input (N, C, H, W), found shape {shapes[0]}")
+        if node.integer("size") < 1:
+            raise ModelError(f"node {node.name!r}: expected a size of at least 1, found {node.integer('size')}")
         return (shapes[0],)
 
     def nonnegative(self, node: Node, inputs: Sequence[bool]) -> bool:
@@ -122,6 +124,15 @@ class Lrn(_Lrn):
     """Normalisation over neighbouring channels."""
 
     name = "LRN"
+
+    def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
+        """As the input."""
+        if node.integer("size") % 2 == 0:
+            raise UnsupportedError(
+                f"node {node.name!r} (LRN): expected an odd size, found {node.integer('size')}",
+                hint="a neighbourhood of even size has no centre, and runtimes refuse it",
+            )
+        return super().infer(node, shapes)
 
 
 @register
@@ -191,6 +202,7 @@ class BatchNormalization(Operator):
 
     name = "BatchNormalization"
     default = "epsilon"
+    treatments = {"pass": PASS}
 
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
         """As the input."""

@@ -1,0 +1,330 @@
+"""Every operator: its shape, its ONNX spelling under onnxruntime, its sign, and every way relevance passes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lrptool.engine import Forward, ShareStep
+from lrptool.errors import ModelError, UnsupportedError
+from lrptool.graph import Graph, Node
+from lrptool.ops import Passage, WeightKind, WeightPart, known_operators, operator
+from lrptool.rules import Rule
+from tests import oracle
+from tests.nets import Net
+from tests.opcases import CASES, ODD, SHAPE, Case, X
+
+
+def params(cases: Sequence[Case]) -> list[Any]:
+    return [pytest.param(case, id=f"{case.op}-{case.note}".strip("-")) for case in cases]
+
+
+LINEAR = [case for case in CASES if operator(case.op).linear_map(case.node(), case.graph()) is not None]
+TREATED = [(case, name) for case in CASES for name in operator(case.op).treatments]
+every_case = pytest.mark.parametrize("case", params(CASES))
+linear_cases = pytest.mark.parametrize("case", params(LINEAR))
+
+
+def test_every_operator_and_treatment_is_tried() -> None:
+    assert {case.op for case in CASES} == set(known_operators())
+    for op in known_operators():
+        assert {name for case, name in TREATED if case.op == op} == set(operator(op).treatments)
+        default = operator(op).default
+        shares = op in {case.op for case in LINEAR}
+        assert default is None or default in operator(op).treatments or (shares and Rule.of(default).shares)
+
+
+@pytest.mark.parametrize("case", params(CASES))
+def test_forward_under_onnxruntime(case: Case) -> None:
+    forward = Forward(case.graph(), case.outputs, threads=1)
+    for batch in (X, X[1:]):
+        computed = forward(batch.astype(np.float32))
+        wanted = case.run([array[-len(batch) :] for array in case.arrays()])
+        for name, y in zip(case.outputs, wanted, strict=True):
+            assert computed[name].shape == y.shape
+            np.testing.assert_allclose(computed[name], y, rtol=0, atol=2e-6 * max(1, np.abs(y).max()))
+
+
+def test_a_neighbourhood_of_even_size_across_channels_is_refused_by_name() -> None:
+    with pytest.raises(UnsupportedError, match="node 'norm' \\(LRN\\): expected an odd size, found 4"):
+        Net().add("LRN", "norm", "x", size=4, alpha=1.0, beta=0.75, bias=1.0)
+
+
+def test_a_constant_summand_is_a_bias() -> None:
+    net = Net()
+    shift = net.builder.constant("shift", np.array([0.5, -1, 2], np.float32).reshape(3, 1, 1))
+    graph = net.finish(net.add("Sum", "sum", "x", shift))
+    node = graph.node("sum")
+    linear = operator("Sum").linear_map(node, graph)
+    x = X[:, :3] if X.shape[1] >= 3 else np.ones((2, 3, 7, 6))
+    x = np.ascontiguousarray(np.broadcast_to(x[:, :, :1, :1], (2, 3, 7, 6)))
+    step = ShareStep(Rule.of("epsilon", epsilon=0), linear, [(3, 7, 6)], nonnegative=False)
+    z = x + graph.constants["shift"]
+    (r,) = step([x], z, np.ones_like(z))
+    np.testing.assert_allclose(r, x / z, rtol=1e-12)
+    (without,) = ShareStep(Rule.of("epsilon", epsilon=0, bias=False), linear, [(3, 7, 6)], nonnegative=False)(
+        [x], z, np.ones_like(z)
+    )
+    np.testing.assert_allclose(without, 1, rtol=1e-12)
+
+
+@every_case
+def test_shapes(case: Case) -> None:
+    tensors = case.graph().tensors
+    assert [tensors[name].shape for name in case.outputs] == [(None, *y.shape[1:]) for y in case.run(case.arrays())]
+
+
+@every_case
+def test_what_is_said_to_be_nonnegative_is(case: Case) -> None:
+    # signs of the tensors only: constants take the signs they have
+    constant_signs = [bool((value >= 0).all()) for value in case.constants]
+    made = {
+        known: operator(case.op).nonnegative(case.node(), [known] * len(case.inputs) + constant_signs)
+        for known in (False, True)
+    }
+    always = case.op in ("Relu", "Sigmoid", "Softmax")
+    kept = {"Conv", "Gemm", "BatchNormalization"}
+    assert made == {False: always, True: always or case.op not in kept}
+    for known, claimed in made.items():
+        arrays = [np.abs(array) if known else array for array in case.arrays()]
+        assert not claimed or all((y >= 0).all() for y in case.run(arrays))
+
+
+def gathered(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A linear case as a matrix over all its inputs, its bias, and its inputs flattened side by side."""
+    zero = case.run([np.zeros((1, *array.shape[1:])) for array in case.arrays()])[0].ravel()
+    arrays, columns = case.arrays(), []
+    for k, array in enumerate(arrays):
+
+        def alone(x: np.ndarray, k: int = k) -> np.ndarray:
+            return case.run([x if j == k else np.zeros((len(x), *a.shape[1:])) for j, a in enumerate(arrays)])[0]
+
+        columns.append(oracle.dense_matrix(lambda x, alone=alone: alone(x) - alone(0 * x), array.shape[1:]))
+    return np.concatenate(columns, 1), zero, np.concatenate([array.reshape(2, -1) for array in arrays], 1)
+
+
+def exact_graph(case: Case) -> Graph:
+    """The case's graph with constants as they were before they became float32."""
+    graph = case.graph()
+    return replace(graph, constants={f"c{k}": value.copy() for k, value in enumerate(case.constants)})
+
+
+@linear_cases
+@pytest.mark.parametrize("kind", ["all", "pos", "neg", "squared", "one", "gamma-pos", "gamma-neg"])
+def test_linear_map(case: Case, kind: WeightKind) -> None:
+    graph, part = exact_graph(case), WeightPart(kind, 0.5)
+    linear = operator(case.op).linear_map(graph.node("y"), graph)
+    M, bias, x = gathered(case)
+    # every weight is one entry of the matrix; "one" stands wherever there is a connection
+    M = (np.abs(M) > 1e-12).astype(float) if kind == "one" else part.of(M)
+    y = linear.forward(case.arrays(), part)
+    np.testing.assert_allclose(y.reshape(2, -1), x @ M.T, atol=1e-12 * np.abs(x @ M.T).max())
+    s = np.random.default_rng(1).normal(size=y.shape)
+    back = linear.transpose(s, part)
+    assert [array.shape for array in back] == [array.shape for array in case.arrays()]
+    np.testing.assert_allclose(np.concatenate([r.reshape(2, -1) for r in back], 1), s.reshape(2, -1) @ M, atol=1e-11)
+    shift = linear.bias(part, y)
+    wanted = np.ones_like(bias) if kind == "one" else part.of(bias)
+    if shift is None:
+        assert np.abs(bias).max() < 1e-12
+    else:
+        np.testing.assert_allclose(np.broadcast_to(shift, y.shape)[0].ravel(), wanted, atol=1e-12)
+
+
+@linear_cases
+def test_proportion(case: Case) -> None:
+    graph = exact_graph(case)
+    linear, (M, bias, x) = operator(case.op).linear_map(graph.node("y"), graph), gathered(case)
+    (z,) = case.run(case.arrays())
+    r = np.random.default_rng(2).normal(size=z.shape)
+    step = ShareStep(Rule.of("epsilon", epsilon=0.25), linear, [a.shape[1:] for a in case.arrays()], nonnegative=False)
+    shares = np.concatenate([share.reshape(2, -1) for share in step(case.arrays(), z, r)], 1)
+    wanted = [oracle.epsilon(M, x[n], bias, r[n].ravel(), epsilon=0.25) for n in range(2)]
+    np.testing.assert_allclose(shares, wanted, atol=1e-9)
+
+
+def differences(case: Case, rs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Jacobian transposed times relevance, by central differences; items of a batch do not depend on each other."""
+    result, h = [], 1e-6
+    for k, x in enumerate(case.arrays()):
+        slope = np.zeros((2, x[0].size))
+        for i in range(x[0].size):
+            step = np.zeros_like(x)
+            step.reshape(2, -1)[:, i] = h
+            ends = [
+                case.run([a + sign * step if j == k else a for j, a in enumerate(case.arrays())]) for sign in (1, -1)
+            ]
+            for up, down, r in zip(*ends, rs, strict=True):
+                slope[:, i] += ((up - down) * r).reshape(2, -1).sum(1) / (2 * h)
+        result.append(slope.reshape(x.shape))
+    return result
+
+
+EPSILON = 0.01
+
+
+def lrn_relevance(case: Case, name: str, x: np.ndarray, r: np.ndarray) -> np.ndarray:
+    a = case.attributes
+    windows = oracle.lrn_windows(x.shape[1:], a["size"], within=case.op != "LRN")
+    norm = {"b": a["alpha"] / a["size"] ** (1 if case.op == "LRN" else 2), "beta": a["beta"], "k": a["bias"]}
+    if name == "taylor":
+        made = [
+            oracle.lrn_taylor(v.ravel(), q.ravel(), windows, **norm, epsilon=EPSILON) for v, q in zip(x, r, strict=True)
+        ]
+    else:
+        made = []
+        for v, q in zip(x.reshape(2, -1), r.reshape(2, -1), strict=True):
+            y = oracle.lrn(v, windows, **norm)
+            made.append(v * (oracle.lrn_jacobian(v, windows, **norm).T @ (q / oracle.stabilise(y, EPSILON))))
+    return np.stack(made).reshape(x.shape)
+
+
+def to_signal(case: Case, r: np.ndarray) -> list[np.ndarray]:
+    """The signal of each product in CASES, by hand: no gate, else the larger, else the first; broadcast inputs sum."""
+    signal = {"": 0, "gate": 1, "wide-gate": 1, "broadcast": 1, "constant": 0}[case.note]
+    shares = [np.zeros(array.shape) for array in case.arrays()]
+    shares[signal] = r.sum((2, 3), keepdims=True) if case.note == "wide-gate" else r
+    return shares
+
+
+def wanted_relevance(case: Case, name: str, rs: list[np.ndarray]) -> list[np.ndarray]:
+    """What a treatment has to give; a copy's route back is its derivative."""
+    if name in ("gradient", "route"):
+        return differences(case, rs)
+    (r, *_), (x, *_) = rs, case.arrays()
+    by_name: dict[str, Callable[[], list[np.ndarray]]] = {
+        "pass": lambda: [r],
+        "deconvnet": lambda: [np.where(r > 0, r, 0)],
+        "guided": lambda: [np.where((r > 0) & (x > 0), r, 0)],
+        "taylor": lambda: [lrn_relevance(case, "taylor", x, r)],
+        "linearised": lambda: [lrn_relevance(case, "linearised", x, r)],
+        "signal-takes-all": lambda: to_signal(case, r),
+    }
+    return by_name[name]()
+
+
+def redistribute(case: Case, name: str, xs: Sequence[np.ndarray], ys: Any, rs: Sequence[np.ndarray]) -> tuple[Any, ...]:
+    """The treatment itself, given no more than it says it reads, and nothing it may write to."""
+    treatment = operator(case.op).treatment(case.node(), name)
+    given = [array.copy() for array in (*xs, *ys, *rs)]
+    for array in given:
+        array.flags.writeable = False
+    first, second = len(xs), len(xs) + len(ys)
+    x_given, y_given, r_given = given[:first], given[first:second], given[second:]
+    x_given = [*x_given, *(value.astype(rs[0].dtype) for value in case.constants)]
+    read_x = tuple(x_given) if "inputs" in treatment.reads else ()
+    read_y = tuple(y_given) if "outputs" in treatment.reads else ()
+    return treatment.redistribute(Passage(case.node(), case.graph(), read_x, read_y, tuple(r_given), EPSILON))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize(("case", "name"), [pytest.param(c, n, id=f"{c.op}-{c.note}-{n}") for c, n in TREATED])
+def test_treatment(case: Case, name: str, dtype: type) -> None:
+    ys = case.run(case.arrays())
+    rs = [np.random.default_rng(3).normal(size=y.shape) for y in ys]
+    xs32, ys32, rs32 = ([array.astype(dtype) for array in arrays] for arrays in (case.arrays(), ys, rs))
+    shares = redistribute(case, name, xs32, ys32, rs32)
+    for share, wanted in zip(shares, wanted_relevance(case, name, rs), strict=True):
+        assert share.dtype == dtype
+        assert share.shape == wanted.shape
+        tolerance = {np.float64: 1e-8, np.float32: 1e-5}[dtype]
+        np.testing.assert_allclose(share, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
+
+
+def by_op(op: str) -> Case:
+    return next(case for case in CASES if case.op == op)
+
+
+@pytest.mark.parametrize("value", [1.0, 0.0, -2.0])
+def test_equal_values_route_to_the_first_in_scan_order(value: float) -> None:
+    """All equal: the first position of each window inside the image wins, whatever the sign."""
+    x = np.full(SHAPE, value)
+    case = by_op("MaxPool")
+    (y,) = case.run([x])
+    r = np.random.default_rng(4).normal(size=y.shape)
+    (share,) = redistribute(case, "route", [x], [y], [r])
+    np.testing.assert_allclose(share, oracle.max_pool_route(x, r, **ODD), atol=1e-12)
+    # window tops of stride 2 with a pad of 1 are rows 0 (cut off), 1, 3 and 5
+    assert sorted(set(np.nonzero(share)[2])) == [0, 1, 3, 5]
+    (share,) = redistribute(by_op("GlobalMaxPool"), "route", [x], [], [np.full((2, 4, 1, 1), 3.0)])
+    assert share[0, 0, 0, 0] == 3
+    assert share.sum() == 3 * 8
+    shares = redistribute(by_op("Max"), "route", [x, x], [], [np.full(SHAPE, 5.0)])
+    assert [share.min() for share in shares] == [5, 0]
+    assert shares[1].max() == 0
+
+
+def test_lrn_passes_relevance_by_default() -> None:
+    for op in ("LRN", "LRNWithinChannel", "Relu", "Dropout"):
+        assert operator(op).default == "pass"
+
+
+def test_an_unknown_operator_or_treatment() -> None:
+    with pytest.raises(UnsupportedError, match="node 'n1': operator 'MaxPol' is not supported") as caught:
+        operator("MaxPol", "n1")
+    assert "MaxPool" in (caught.value.hint or "")
+    with pytest.raises(UnsupportedError, match=r"^operator 'Foo' is not supported"):
+        operator("Foo")
+    with pytest.raises(UnsupportedError, match=r"node 'y' \(Relu\): rule 'route' does not apply") as caught:
+        operator("Relu").treatment(by_op("Relu").node(), "route")
+    assert caught.value.hint == "it takes: deconvnet, gradient, guided, pass"
+
+
+def test_multiply_accumulates() -> None:
+    odd = next(case for case in CASES if case.note == "groups-nobias")
+    # 6 maps of 5 x 3; each value from 2 channels of 3 x 2
+    assert operator("Conv").macs(odd.node(), odd.graph()) == 6 * 5 * 3 * 2 * 3 * 2
+    dense = by_op("Gemm")
+    assert operator("Gemm").macs(dense.node(), dense.graph()) == 5 * 168
+    assert operator("Relu").macs(by_op("Relu").node(), by_op("Relu").graph()) == 0
+
+
+POOL = {"kernel_shape": (3, 2), "strides": (2, 1), "pads": (0, 0, 0, 0), "ceil_mode": 0}
+CONV = {"kernel_shape": (3, 2), "strides": (1, 1), "pads": (0,) * 4, "dilations": (1, 1), "group": 1}
+LRN = {"size": 3, "alpha": 1.0, "beta": 0.75, "bias": 1.0}
+IMAGE = (None, 4, 7, 6)
+
+
+@pytest.mark.parametrize(
+    ("op", "shapes", "attributes", "message"),
+    [
+        ("Conv", [IMAGE, (5, 3, 3, 2)], CONV, "weights (5, 3, 3, 2) in 1 group(s) do not fit"),
+        ("Conv", [IMAGE, (5, 2, 3, 2)], CONV | {"group": 2}, "in 2 group(s) do not fit"),
+        ("Conv", [IMAGE, (5, 4, 2, 3)], CONV, "kernel_shape (3, 2), weights have [2, 3]"),
+        ("Conv", [IMAGE, (5, 4, 3, 2), (4,)], CONV, "expected a bias of shape (5,), found (4,)"),
+        ("Conv", [IMAGE, (5, 4, 3, 2)], CONV | {"dilations": (4, 1)}, "does not fit an input of shape"),
+        ("Gemm", [(None, 6), (5, 7)], {}, "weights of shape (5, 7) do not fit an input of shape (None, 6)"),
+        ("Gemm", [IMAGE, (5, 168)], {}, "do not fit an input of shape (None, 4, 7, 6)"),
+        ("Gemm", [(None, 7), (5, 7), (7,)], {}, "expected a bias of shape (5,), found (7,)"),
+        ("MaxPool", [(None, 4)], POOL, "expected an input (N, C, H, W)"),
+        ("MaxPool", [(None, 4, 2, 6)], POOL, "a window of (3, 2) does not fit"),
+        ("AveragePool", [(None, 4, 2, 6)], POOL, "a window of (3, 2) does not fit"),
+        ("GlobalAveragePool", [(None, 4)], {}, "expected an input (N, C, H, W)"),
+        ("GlobalMaxPool", [(None, 4)], {}, "expected an input (N, C, H, W)"),
+        ("LRN", [(None, 4)], LRN, "expected an input (N, C, H, W)"),
+        ("LRNWithinChannel", [(None, 4)], LRN, "expected an input (N, C, H, W)"),
+        ("BatchNormalization", [IMAGE, (4,), (4,), (5,), (4,)], {"epsilon": 0.1}, "do not fit an input of shape"),
+        ("Softmax", [IMAGE], {"axis": 0}, "expected an axis from 1 to 3, found 0"),
+        ("Flatten", [IMAGE], {"axis": 2}, "expected axis 1, found 2"),
+        ("Reshape", [IMAGE], {"shape": (5, -1)}, "cannot be reshaped to items of (5, -1)"),
+        ("Reshape", [IMAGE], {"shape": (6, 29)}, "cannot be reshaped to items of (6, 29)"),
+        ("Concat", [IMAGE, (None, 4, 6, 6)], {"axis": 1}, "do not agree outside axis 1"),
+        ("Concat", [IMAGE, IMAGE], {"axis": 4}, "expected an axis from 1 to 3, found 4"),
+        ("Concat", [IMAGE, IMAGE], {"axis": -4}, "expected an axis from 1 to 3, found -4"),
+        ("Split", [IMAGE], {"axis": 1, "split": (2, 3)}, "slices (2, 3) do not fill axis 1"),
+        ("Sum", [IMAGE, (None, 4, 7, 5)], {}, "do not fit together"),
+        ("Mul", [IMAGE, (None, 3, 1, 1)], {}, "do not fit together"),
+        ("Max", [IMAGE, (None, 4, 1, 1)], {}, "differ"),
+    ],
+)
+def test_inputs_that_do_not_fit(op: str, shapes: list[Any], attributes: dict[str, Any], message: str) -> None:
+    outputs = ("y", "z") if op == "Split" else ("y",)
+    node = Node("n1", op, tuple(f"x{k}" for k in range(len(shapes))), outputs, attributes)
+    with pytest.raises(ModelError) as caught:
+        operator(op).infer(node, shapes)
+    assert "node 'n1': " in str(caught.value)
+    assert message in str(caught.value)
