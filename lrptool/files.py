@@ -16,7 +16,8 @@ _MODE = 0o666
 
 def refuse_existing(path: Path, *, force: bool) -> None:
     """Raise OutputError where a file is there and may not be replaced."""
-    if not force and path.exists():
+    # lexists answers for names the file system refuses, and for links that lead nowhere.
+    if not force and os.path.lexists(path):
         raise OutputError(f"{path}: there already", hint="--force replaces it, -o names another place")
 
 

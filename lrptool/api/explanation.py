@@ -27,6 +27,10 @@ class Explanation:
         The class explained.
     start : float64 (N,)
         Relevance that started at the scores; conservation compares with this.
+    started_as : str
+        ``score``, ``one`` or ``contrast``.
+    against : int64 (N,) or None
+        The class whose score counted negatively.
     model, composite : str
         Names.
     audit : tuple of Entry
@@ -40,6 +44,8 @@ class Explanation:
     probabilities: Array | None
     target: NDArray[np.int64]
     start: NDArray[np.float64]
+    started_as: str
+    against: NDArray[np.int64] | None
     model: str
     composite: str
     audit: tuple[Entry, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from PIL import Image
 
 from lrptool.api.explanation import Explanation
 from lrptool.api.overview import overview
-from lrptool.api.targets import Target, resolve
+from lrptool.api.targets import One, Target, one_per_picture, resolve
 from lrptool.engine import (
     Entry,
     Forward,
@@ -24,7 +25,7 @@ from lrptool.engine import (
     scores_of,
     set_threads,
 )
-from lrptool.errors import InputError
+from lrptool.errors import InputError, NumericError
 from lrptool.graph import Array, Graph
 from lrptool.imaging import Preprocessing, load_array, load_image, to_rgb
 from lrptool.rules import Composite
@@ -165,11 +166,20 @@ class Model:
         x : path(s), PIL picture(s) or float32 (N, C, H, W)
         batch_size : int
             Pictures per run.
+
+        Raises
+        ------
+        InputError
+            A file that is no picture, or an array of another shape.
+        NumericError
+            Scores that are not finite.
         """
         values = self.read(x)
         forward = self._once("predict", lambda: Forward(self.graph, [self.graph.output], self.threads))
         parts = [scores_of(forward(part)[self.graph.output]) for part in _chunks(values, batch_size)]
         scores = np.concatenate(parts)
+        if not np.isfinite(scores).all():
+            raise NumericError(f"model '{self.name}': its scores are not finite", hint="are these the right weights?")
         return Prediction(scores, probabilities_of(scores, self.graph.head))
 
     def explain(
@@ -239,8 +249,10 @@ class Model:
     ) -> list[Explanation]:
         """Explain several targets with one forward pass; like `explain`, one explanation per target."""
         values, program = self.read(x), self.program(composite)
-        if self.threads:
-            set_threads(self.threads)
+        wanted = [one_per_picture(target, len(values)) for target in targets]
+        opposed = None if against is None else one_per_picture(against, len(values))
+        # Always: the number another model asked for would stay.
+        set_threads(self.threads or sys.maxsize)
         unknown = [name for name in keep if name not in program.graph.tensors]
         if unknown:
             raise InputError(f"model '{self.name}' has no tensor '{unknown[0]}'", hint="lrptool inspect lists them")
@@ -248,13 +260,10 @@ class Model:
         done = 0
         for chunk in _chunks(values, batch_size):
             activations = program.forward(chunk)
-            for k, target in enumerate(targets):
-                part = slice(done, done + len(chunk))
-                parts[k].append(
-                    self._walk(
-                        program, activations, _slice(target, part), start, _slice(against, part), keep, audit=audit
-                    )
-                )
+            part = slice(done, done + len(chunk))
+            for pieces, target in zip(parts, wanted, strict=True):
+                rivals = None if opposed is None else opposed[part]
+                pieces.append(self._walk(program, activations, target[part], start, rivals, keep, audit=audit))
             done += len(chunk)
         return [_joined(pieces) for pieces in parts]
 
@@ -262,9 +271,9 @@ class Model:
         self,
         program: Program,
         activations: dict[str, Array],
-        target: Target,
+        target: Sequence[One],
         start: str | None,
-        against: Target | None,
+        against: Sequence[One] | None,
         keep: Sequence[str],
         *,
         audit: bool,
@@ -274,7 +283,8 @@ class Model:
         scores = scores_of(output)
         targets = resolve(target, scores, self.labels)
         opposed = None if against is None else resolve(against, scores, self.labels)
-        relevance = initial_relevance(output, targets, start or program.composite.start, opposed)
+        started_as = start or program.composite.start
+        relevance = initial_relevance(output, targets, started_as, opposed)
         ledger: list[Entry] | None = [] if audit else None
         kept = program.backward(activations, relevance, keep=keep, ledger=ledger)
         return Explanation(
@@ -283,6 +293,8 @@ class Model:
             probabilities=probabilities_of(scores, program.graph.head),
             target=targets,
             start=relevance.reshape(len(relevance), -1).sum(axis=1, dtype=np.float64),
+            started_as=started_as,
+            against=opposed,
             model=self.name,
             composite=program.composite.name,
             audit=tuple(ledger or ()),
@@ -294,11 +306,6 @@ def _chunks(values: Array, size: int) -> Iterator[Array]:
     """Cut a batch into runs."""
     for begin in range(0, len(values), max(1, size)):
         yield values[begin : begin + max(1, size)]
-
-
-def _slice(target: Any, part: slice) -> Any:
-    """Return the part of a list of targets that belongs to a run."""
-    return target if target is None or isinstance(target, (str, int, np.integer)) else list(target)[part]
 
 
 def _joined(parts: Sequence[Explanation]) -> Explanation:
@@ -322,6 +329,8 @@ def _joined(parts: Sequence[Explanation]) -> Explanation:
         probabilities=None if first.probabilities is None else cat("probabilities"),
         target=cat("target"),
         start=cat("start"),
+        started_as=first.started_as,
+        against=None if first.against is None else cat("against"),
         model=first.model,
         composite=first.composite,
         audit=audit,

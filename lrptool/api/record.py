@@ -15,9 +15,9 @@ def record_of(model: Model, explanation: Explanation, k: int = 0) -> dict[str, A
     Returns
     -------
     dict
-        ``model, sha256, composite, target, label, synset, score, probability`` and ``sums``: relevance at the
+        ``model, sha256, composite, start, target, label, synset, score, probability`` and ``sums``: relevance at the
         ``start``, at the ``input``, and the latter's ``positive`` and ``negative`` parts. With an audit, ``audit``: one
-        dict per node. ``weights`` where they were drawn at random.
+        dict per node. ``weights`` where they were drawn at random, ``against`` where there is such a class.
     """
     target = int(explanation.target[k])
     relevance = explanation.relevance[k].astype("float64")
@@ -25,6 +25,7 @@ def record_of(model: Model, explanation: Explanation, k: int = 0) -> dict[str, A
         "model": model.name,
         "sha256": model.sha256,
         "composite": explanation.composite,
+        "start": explanation.started_as,
         "target": target,
         "label": model.labels.name(target),
         "synset": model.labels.synset(target),
@@ -37,6 +38,8 @@ def record_of(model: Model, explanation: Explanation, k: int = 0) -> dict[str, A
             "negative": _rounded(relevance[relevance < 0].sum()),
         },
     }
+    if explanation.against is not None:
+        record["against"] = int(explanation.against[k])
     if model.random_weights:
         record["weights"] = model.random_weights
     if explanation.audit:

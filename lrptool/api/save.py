@@ -154,7 +154,7 @@ def _arrays(explanation: Explanation, k: int) -> dict[str, Array | np.int64]:
 
 def metadata(record: Mapping[str, Any]) -> dict[str, str]:
     """Return what a PNG says of itself."""
-    keys = ("model", "sha256", "weights", "composite", "target", "label", "score")
+    keys = ("model", "sha256", "weights", "composite", "start", "target", "label", "against", "score")
     said = {f"lrptool:{key}": str(record[key]) for key in keys if record.get(key) is not None}
     return {"Software": f"lrptool {VERSION}"} | said
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,22 @@ One = int | str
 Target = One | Sequence[One] | NDArray[np.int64]
 
 
-def resolve(target: Target, scores: Array, labels: Labels) -> NDArray[np.int64]:
+def one_per_picture(target: Target, count: int) -> list[One]:
+    """Return a target for each of `count` pictures; InputError where a list is of another length."""
+    if isinstance(target, (str, int, np.integer)) or not isinstance(target, Iterable):
+        return [target] * count
+    targets = list(target)
+    if len(targets) != count:
+        raise InputError(f"expected one target per picture ({count}), found {len(targets)}")
+    return targets
+
+
+def resolve(targets: Sequence[One], scores: Array, labels: Labels) -> NDArray[np.int64]:
     """Return class indices int64 (N,).
 
     Parameters
     ----------
-    target : "top", "top:K", int, str, or one of these per picture
+    targets : sequence of "top", "top:K", int or str, one per picture
         The best class, the K-th best, an index, a label or the beginning of one, a synset id.
     scores : float32 (N, classes)
     labels : Labels
@@ -29,13 +39,8 @@ def resolve(target: Target, scores: Array, labels: Labels) -> NDArray[np.int64]:
     Raises
     ------
     InputError
-        No such class, an ambiguous name, or a list of another length than the batch.
+        No such class, or an ambiguous name.
     """
-    if isinstance(target, (str, int, np.integer)):
-        target = [target] * len(scores)
-    targets = list(target)
-    if len(targets) != len(scores):
-        raise InputError(f"expected one target per picture ({len(scores)}), found {len(targets)}")
     return np.array([_resolve_one(one, row, labels) for one, row in zip(targets, scores, strict=True)], np.int64)
 
 

@@ -28,7 +28,7 @@ from lrptool.cli.talk import note, notes
 @click.option(
     "-o", "--output", metavar="DIR|PATTERN|-", help="Folder, file, pattern such as {stem}_{index}.png, or - for stdout."
 )
-@click.option("--save", default="png", show_default=True, metavar="LIST", help="Any of png,npy,npz,json.")
+@click.option("--save", metavar="LIST", help="Any of png,npy,npz,json.  [default: the ending of -o, else png]")
 @click.option(
     "--cmap",
     default="seismic",

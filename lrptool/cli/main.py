@@ -41,6 +41,15 @@ class Commands(click.Group):
             message = f"{error.message.rstrip('.')} ({did_you_mean(args[0], _COMMANDS)})"
             raise click.UsageError(message, error.ctx) from None
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader of its output who has gone (head, say) is no error."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return ExitCode.OK
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(VERSION, prog_name="lrptool")
@@ -77,8 +86,4 @@ def main(args: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("lrptool: interrupted", err=True)
         code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone (head, say). Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.OK
     sys.exit(code if isinstance(code, int) else 0)

@@ -19,8 +19,11 @@ _FIELDS = ("stem", "target", "index", "model", "composite", "number")
 _DEFAULT = "{stem}_{target}"
 
 
-def formats_of(text: str) -> tuple[str, ...]:
-    """Return the formats of a comma-separated list; a usage error names what is wrong with it."""
+def formats_of(text: str | None, output: str | None = None) -> tuple[str, ...]:
+    """Return the formats of a comma-separated list, without one that of the output's ending, else png."""
+    if text is None:
+        ending = _ending(output or "")
+        return (ending if ending in FORMATS else "png",)
     chosen = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
     unknown = [one for one in chosen if one not in FORMATS]
     if unknown or not chosen:
@@ -65,9 +68,9 @@ class Destination:
             if len(formats) > 1:
                 raise click.UsageError("-o - takes one format: --save png, npy, npz or json")
             return cls("", stdout=True, force=force)
-        ending = Path(output).suffix.lower().lstrip(".")
+        ending = _ending(output)
         if ending in FORMATS:
-            if formats not in ((ending,), ("png",)):
+            if formats != (ending,):
                 raise click.UsageError(f"-o {output} is a .{ending}, but --save asks for {', '.join(formats)}")
             output = output[: -len(ending) - 1]
         used = _fields_of(output)
@@ -104,6 +107,11 @@ class Destination:
         return paths
 
 
+def _ending(output: str) -> str:
+    """A file name's ending in small letters, without the dot."""
+    return Path(output).suffix.lower().lstrip(".")
+
+
 def _escaped(text: str) -> str:
     """A path without fields as a pattern."""
     return text.replace("{", "{{").replace("}", "}}")
@@ -119,4 +127,8 @@ def _fields_of(pattern: str) -> list[str]:
     if unknown:
         known = ", ".join(f"{{{name}}}" for name in _FIELDS)
         raise click.BadParameter(f"unknown field {{{unknown[0]}}}, known: {known}", param_hint="-o")
+    try:
+        pattern.format(**dict.fromkeys(_FIELDS, "") | {"index": 0})
+    except ValueError as error:
+        raise click.BadParameter(f"{pattern!r}: {error}", param_hint="-o") from None
     return used

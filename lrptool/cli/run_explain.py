@@ -16,7 +16,7 @@ import numpy as np
 from lrptool.cli.outputs import Destination, formats_of, slug
 from lrptool.cli.sources import Failure, Source, in_batches, read_sources
 from lrptool.cli.talk import complain, table
-from lrptool.errors import ExitCode, LrpError
+from lrptool.errors import ExitCode, LrpError, NumericError
 
 if TYPE_CHECKING:
     from lrptool.api import Explanation, Model, Style
@@ -46,7 +46,7 @@ class Wishes:
         if given["top"] and given["targets"]:
             raise click.UsageError("--top and --target exclude each other")
         best = tuple(f"top:{rank}" for rank in range(1, (given["top"] or 1) + 1))
-        formats = formats_of(given["save"])
+        formats = formats_of(given["save"], given["output"])
         destination = Destination.of(given["output"], formats, force=given["force"])
         views = tuple(view for view in ("overlay", "panel") if given[view]) or ("heatmap",)
         if destination.stdout and given["as_json"]:
@@ -77,7 +77,9 @@ def run(model: Model, images: Sequence[str], composite: Composite | None, wishes
     model.program(composite)
     errors: list[LrpError] = []
     done = 0
-    for group in in_batches(read_sources(model, images), wishes.batch_size):
+    # Two at least for stdout, where a second picture is an error: it has to be seen before the first is written.
+    size = max(2, wishes.batch_size) if wishes.destination.stdout else wishes.batch_size
+    for group in in_batches(read_sources(model, images), size):
         errors += [one.error for one in group if isinstance(one, Failure)]
         for one in group:
             if isinstance(one, Failure):
@@ -95,19 +97,27 @@ def run(model: Model, images: Sequence[str], composite: Composite | None, wishes
 def _explain_group(
     model: Model, sources: Sequence[Source], composite: Composite | None, wishes: Wishes, done: int
 ) -> list[LrpError]:
-    """Explain pictures together, save and tell; return the errors of those that could not be saved."""
+    """Explain pictures together, save and tell; return the errors of those that could not be done."""
     began = time.perf_counter()
-    explanations = model.explain_each(
-        np.concatenate([source.values for source in sources]),
-        wishes.targets,
-        composite,
-        start=wishes.start,
-        against=wishes.against,
-        audit=wishes.audit,
-        batch_size=wishes.batch_size,
-    )
+    try:
+        explanations = model.explain_each(
+            np.concatenate([source.values for source in sources]),
+            wishes.targets,
+            composite,
+            start=wishes.start,
+            against=wishes.against,
+            audit=wishes.audit,
+            batch_size=wishes.batch_size,
+        )
+    except NumericError as error:
+        if len(sources) == 1:
+            complain(error, sources[0].name)
+            return [error]
+        # One picture's numbers: the others get their turn without it.
+        alone = [_explain_group(model, [one], composite, wishes, done + k) for k, one in enumerate(sources)]
+        return [failed for errors in alone for failed in errors]
     seconds = (time.perf_counter() - began) / len(sources)
-    if wishes.destination.stdout and (done or len(sources) * len(explanations) > 1):
+    if wishes.destination.stdout and len(sources) * len(explanations) > 1:
         raise click.UsageError("-o - takes one picture and one target")
     errors: list[LrpError] = []
     for k, source in enumerate(sources):

@@ -32,6 +32,9 @@ def run(model: Model, images: Sequence[str], *, top: int, expect: str | None, as
         place = 0
         for one in group:
             if isinstance(one, Failure):
+                if truth is not None:
+                    # Whatever follows would be compared with the class of the picture before it.
+                    raise one.error
                 complain(one.error, one.name)
                 errors.append(one.error)
             elif prediction is not None:
@@ -93,6 +96,8 @@ def _expected(file: str, model: Model) -> list[int]:
             values = np.load(file, allow_pickle=False)
             if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
                 raise InputError(f"{file}: expected whole numbers of shape (N,), found {values.dtype} {values.shape}")
+            if wrong := [int(value) for value in values if not 0 <= value < model.labels.count]:
+                raise InputError(f"{file}: expected classes from 0 to {model.labels.count - 1}, found {wrong[0]}")
             return [int(value) for value in values]
         lines = Path(file).read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError) as error:

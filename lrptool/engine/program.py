@@ -13,6 +13,7 @@ from lrptool.engine.shares import ShareStep, reads_input, reads_output
 from lrptool.errors import ConfigError, NumericError
 from lrptool.graph import Graph, Node
 from lrptool.graph.passes import drop_identities, fold_batch_norm, mark_nonnegative, prune
+from lrptool.kernels import shared_use
 from lrptool.ops import Passage, Values, operator
 from lrptool.rules import Composite, Rule
 
@@ -202,6 +203,13 @@ class Program:
         unknown = [name for name in keep if name not in self.graph.tensors]
         if unknown:
             raise KeyError(f"network '{self.graph.name}' has no tensor '{unknown[0]}'")
+        with shared_use():
+            return self._walk(activations, relevance, frozenset(keep), ledger)
+
+    def _walk(
+        self, activations: Activations, relevance: Values, keep: frozenset[str], ledger: list[Entry] | None
+    ) -> dict[str, Values]:
+        """Hand relevance from step to step, in reverse topological order."""
         relevances = {self.graph.output: relevance}
         kept = {name: relevance for name in keep if name == self.graph.output}
         for step in self.steps:

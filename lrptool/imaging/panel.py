@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,9 +12,14 @@ from lrptool.imaging.colormap import colormap
 from lrptool.imaging.render import Pixels, colourise
 
 _TILE = 320
-"""Height of the three pictures."""
+"""Height the three pictures are brought to, unless they are small and near it already."""
+_NEAR = (200, 360)
 _WIDEST = 480
+_NARROWEST = 224
+"""Room for a caption and the bar of colours, also under a slim picture."""
 _MARGIN = 20
+_HEAD = 90
+_FOOT = 58
 _GROUND = (250, 250, 249)
 _INK = (28, 28, 30)
 _SOFT = (112, 112, 118)
@@ -25,6 +31,12 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 def _font(size: int) -> Font:
     """Pillow's own typeface: no font needs to be on the machine."""
     return ImageFont.load_default(size=size)
+
+
+def _printable(text: str) -> str:
+    """The text in the characters of Pillow's typeface: accents dropped, what it does not know as a question mark."""
+    base = unicodedata.normalize("NFKD", text.replace("ß", "ss").replace("−", "-").replace("–", "-"))
+    return "".join(c if c.isascii() else "?" for c in base if not unicodedata.combining(c))
 
 
 def _fitted(text: str, font: Font, width: float) -> str:
@@ -39,6 +51,8 @@ def _fitted(text: str, font: Font, width: float) -> str:
 def _tiles(pictures: Sequence[Image.Image]) -> list[Image.Image]:
     """The pictures at one common size."""
     width, height = pictures[0].size
+    if _NEAR[0] <= height <= _NEAR[1] and width <= _WIDEST:
+        return list(pictures)  # pixels as they are: enlarged digits and 32 × 32 pictures stay crisp
     scale = min(_TILE / height, _WIDEST / width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     method = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
@@ -86,24 +100,28 @@ def panel(
     """
     tiles = _tiles([photo, Image.fromarray(heat), laid_over])
     width, height = tiles[0].size
-    title, text, small = _font(26), _font(15), _font(13)
-    head = 84
-    total = 3 * width + 4 * _MARGIN
-    sheet = Image.new("RGB", (total, head + height + 58), _GROUND)
+    cell = max(width, _NARROWEST)
+    sheet = Image.new("RGB", (3 * cell + 4 * _MARGIN, _HEAD + height + _FOOT), _GROUND)
     draw = ImageDraw.Draw(sheet)
     facts = f"score {score:.4g}" if probability is None else f"{probability:.1%}  ·  score {score:.4g}"
-    room = total - 2 * _MARGIN
+    _draw_head(draw, sheet.width - 2 * _MARGIN, _printable(label), facts, f"{_printable(model)}  ·  {composite}")
+    small = _font(13)
+    for k, (tile, caption) in enumerate(zip(tiles, ("input", "relevance", "overlay"), strict=True)):
+        left = _MARGIN + k * (cell + _MARGIN)
+        sheet.paste(tile, (left, _HEAD))
+        draw.rectangle((left - 1, _HEAD - 1, left + width, _HEAD + height), outline=_LINE)
+        draw.text((left, _HEAD + height + 22), caption, _SOFT, small, anchor="ls")
+    _draw_legend(sheet, draw, (2 * _MARGIN + 2 * cell, _HEAD + height + 12), cmap, small)
+    return sheet
+
+
+def _draw_head(draw: ImageDraw.ImageDraw, room: float, label: str, facts: str, origin: str) -> None:
+    """Draw the two lines above the pictures within `room` pixels: what was found, and by what."""
+    title, text, small = _font(26), _font(15), _font(13)
     shown = _fitted(label, title, room - text.getlength(facts) - 24)
     draw.text((_MARGIN, 46), shown, _INK, title, anchor="ls")
     draw.text((_MARGIN + title.getlength(shown) + 14, 46), facts, _SOFT, text, anchor="ls")
-    draw.text((_MARGIN, 70), _fitted(f"{model}  ·  {composite}", small, room), _SOFT, small, anchor="ls")
-    for k, (tile, caption) in enumerate(zip(tiles, ("input", "relevance", "overlay"), strict=True)):
-        left = _MARGIN + k * (width + _MARGIN)
-        sheet.paste(tile, (left, head))
-        draw.rectangle((left - 1, head - 1, left + width, head + height), outline=_LINE)
-        draw.text((left, head + height + 22), caption, _SOFT, small, anchor="ls")
-    _draw_legend(sheet, draw, (_MARGIN + 2 * width + _MARGIN, head + height + 12), cmap, small)
-    return sheet
+    draw.text((_MARGIN, 71), _fitted(origin, small, room), _SOFT, small, anchor="ls")
 
 
 def _draw_legend(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int, int], cmap: str, font: Font) -> None:

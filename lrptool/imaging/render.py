@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
+from lrptool.errors import ConfigError, NumericError
 from lrptool.imaging.colormap import colormap
 
 Map = NDArray[np.float32]
@@ -19,6 +20,8 @@ _STRENGTH = 0.85
 """Opacity of the strongest relevance on an overlay."""
 _GAMMA = 0.6
 """Below 1, weak relevance shows on an overlay, too."""
+_FEW_PIXELS = 64
+"""Maps of fewer pixels a side are enlarged without smoothing where the factor is whole."""
 
 
 def normalise(heatmap: Map, *, percentile: float = 100) -> Map:
@@ -35,27 +38,49 @@ def normalise(heatmap: Map, *, percentile: float = 100) -> Map:
     -------
     float32 (H, W)
         All zeros where the map is.
+
+    Raises
+    ------
+    ConfigError
+        When the percentile is not in (0, 100].
+    NumericError
+        When the map holds NaN or infinite values.
     """
-    strength = np.abs(heatmap.astype(np.float64))
+    if not 0 < percentile <= 100:
+        raise ConfigError(f"percentile: expected more than 0 and at most 100, found {percentile:g}")
+    if not np.isfinite(heatmap).all():
+        raise NumericError(f"heatmap: expected finite relevance, found {int((~np.isfinite(heatmap)).sum())} NaN or inf")
+    # float64: the smallest float32 numbers divided by each other overflow float32.
+    values = heatmap.astype(np.float64)
+    strength = np.abs(values)
     top = float(np.percentile(strength, percentile)) or float(strength.max())
     if top == 0:
         return np.zeros_like(heatmap, np.float32)
-    scaled: Map = np.clip(heatmap / top, -1, 1).astype(np.float32)
+    scaled: Map = np.clip(values / top, -1, 1).astype(np.float32)
     return scaled
 
 
 def resize_heatmap(heatmap: Map, size: tuple[int, int]) -> Map:
     """Resample a map to (width, height).
 
-    Whole-number enlargements repeat values, so that a map of few pixels shows them; others are bilinear.
+    Whole-number enlargements of a map of fewer than 64 pixels a side repeat its values, so that its pixels show. All
+    else is bilinear: bicubic filters overshoot, which beside a strong positive value would draw negative relevance that
+    is not there.
+
+    Parameters
+    ----------
+    heatmap : float32 (H, W)
+    size : (int, int)
+        (width, height), as of a picture.
+
+    Returns
+    -------
+    float32 (height, width)
     """
     height, width = heatmap.shape
     whole = size[0] % width == 0 and size[1] % height == 0 and max(width, height) < _FEW_PIXELS
     method = Image.Resampling.NEAREST if whole else Image.Resampling.BILINEAR
     return np.asarray(Image.fromarray(heatmap).resize(size, method))
-
-
-_FEW_PIXELS = 64
 
 
 def colourise(heatmap: Map, cmap: str) -> Pixels:
@@ -74,6 +99,10 @@ def overlay(photo: Image.Image, heatmap: Map, cmap: str) -> Image.Image:
     heatmap : float32 (H, W)
         In [−1, 1], of the photo's size.
     cmap : str
+
+    Returns
+    -------
+    PIL picture, RGB
     """
     # The middle of the grey range keeps the photo readable under any colour.
     grey = np.asarray(ImageOps.grayscale(photo), np.float32)[..., None] * 0.75 + 32

@@ -15,7 +15,9 @@ import hashlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,15 @@ def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
 def is_compiled() -> bool:
     """Whether machine code of these kernels was found in the cache folder."""
     return CACHE_FOLDER is not None and any(Path(CACHE_FOLDER).rglob("*.nbc"))
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def shared_use() -> AbstractContextManager[Any]:
+    """Return what to hold while kernels run: a lock where numba's threading layer cannot serve two threads at once."""
+    numba.get_num_threads()  # starts the layer: before that it has no name
+    return _ONE_AT_A_TIME if numba.threading_layer() == "workqueue" else nullcontext()
 
 
 def set_threads(count: int) -> None:

@@ -1,0 +1,134 @@
+"""From relevance to pictures."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lrptool.errors import ConfigError, NumericError
+from lrptool.imaging import colourise, encode_png, normalise, overlay, resize_heatmap
+
+
+def test_normalising_is_symmetric_around_zero() -> None:
+    found = normalise(np.array([[-2.0, 0.0, 1.0], [4.0, -4.0, 0.5]], np.float32))
+    assert found.dtype == np.float32
+    assert found.tolist() == [[-0.5, 0.0, 0.25], [1.0, -1.0, 0.125]]
+
+
+def test_a_percentile_saturates_what_is_stronger() -> None:
+    values = np.arange(-50, 51, dtype=np.float32).reshape(1, 101)
+    # |values| are 0 and twice 1..50: the 80th percentile of the 101 is the value of rank 80, which is 40.
+    found = normalise(values, percentile=80)
+    assert found[0, 60] == pytest.approx(0.25)
+    assert found[0, 40] == pytest.approx(-0.25)
+    assert found[0, 90] == 1
+    assert (found[0, :11] == -1).all()
+
+
+def test_a_percentile_of_zero_relevance_falls_back_to_the_largest() -> None:
+    values = np.zeros((10, 12), np.float32)
+    values[3, 4] = -8
+    values[5, 6] = 4
+    found = normalise(values, percentile=90)
+    assert found[3, 4] == -1
+    assert found[5, 6] == 0.5
+    assert np.count_nonzero(found) == 2
+
+
+@pytest.mark.parametrize("percentile", [100, 99.5])
+def test_no_relevance_at_all(percentile: float) -> None:
+    found = normalise(np.zeros((3, 5), np.float32), percentile=percentile)
+    assert found.shape == (3, 5)
+    assert (found == 0).all()
+    assert (colourise(found, "bwr") == 255).all()
+    assert (colourise(found, "hot") == 0).all()
+
+
+@pytest.mark.parametrize("size", [1e-45, 1e-38, 3e38])
+def test_the_smallest_and_largest_numbers(size: float) -> None:
+    # The percentile lies half-way between 0 and `size`: below the smallest float32 where `size` is that.
+    found = normalise(np.array([[size, -size, 0]], np.float32), percentile=25)
+    assert found.tolist() == [[1, -1, 0]]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_relevance_that_is_not_finite_is_refused(bad: float) -> None:
+    values = np.ones((2, 3), np.float32)
+    values[1, 2] = bad
+    with pytest.raises(NumericError, match="found 1 NaN or inf"):
+        normalise(values)
+
+
+@pytest.mark.parametrize("percentile", [0, -1, 100.5, float("nan")])
+def test_percentiles_out_of_range(percentile: float) -> None:
+    with pytest.raises(ConfigError, match="percentile: expected more than 0 and at most 100"):
+        normalise(np.ones((2, 3), np.float32), percentile=percentile)
+
+
+def test_colours() -> None:
+    found = colourise(np.array([[-1.0, 0.0, 1.0], [0.5, -0.5, 0.25]], np.float32), "00f,80:000,f00")
+    assert found.dtype == np.uint8
+    assert found.shape == (2, 3, 3)
+    assert found[0].tolist() == [[0, 0, 255], [0, 0, 0], [255, 0, 0]]
+    assert found[1, 0].tolist() == [129, 0, 0]
+    assert found[1, 1].tolist() == [0, 0, 128]
+
+
+def test_whole_enlargements_of_small_maps_repeat_values() -> None:
+    values = np.array([[1, -2, 3], [4, 5, -6]], np.float32)
+    found = resize_heatmap(values, (12, 6))
+    assert np.array_equal(found, np.kron(values, np.ones((3, 4))))
+
+
+def test_other_sizes_are_smooth_and_never_overshoot() -> None:
+    values = np.zeros((70, 80), np.float32)
+    values[30, 40] = 1
+    found = resize_heatmap(values, (333, 211))
+    assert found.shape == (211, 333)
+    assert found.dtype == np.float32
+    assert found.min() == 0
+    assert 0.5 < found.max() <= 1
+    peak = np.unravel_index(found.argmax(), found.shape)
+    assert peak == (pytest.approx(30.5 / 70 * 211, abs=2), pytest.approx(40.5 / 80 * 333, abs=2))
+
+
+def test_an_overlay_shows_the_photo_where_there_is_no_relevance() -> None:
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8))
+    heatmap = np.zeros((8, 6), np.float32)
+    heatmap[2, 3], heatmap[5, 1], heatmap[7, 0] = 1, -1, 0.3
+    found = np.asarray(overlay(photo, heatmap, "bwr")).astype(int)
+    blank = heatmap == 0
+    grey = np.asarray(photo.convert("L"))[blank]
+    assert (np.ptp(found[blank], axis=1) == 0).all()
+    assert np.corrcoef(found[blank][:, 0], grey)[0, 1] > 0.999
+    assert found[2, 3, 0] - found[2, 3, 2] > 150
+    assert found[5, 1, 2] - found[5, 1, 0] > 150
+    assert 20 < found[7, 0, 0] - found[7, 0, 2] < 150
+
+
+def test_an_unsigned_overlay_hides_negative_relevance() -> None:
+    photo = Image.new("RGB", (2, 1), (90, 90, 90))
+    found = np.asarray(overlay(photo, np.array([[-1.0, 0.0]], np.float32), "hot"))
+    assert np.array_equal(found[0, 0], found[0, 1])
+
+
+def test_an_overlay_writes_to_neither_argument() -> None:
+    photo = Image.new("RGB", (3, 2), (10, 200, 30))
+    heatmap = np.full((2, 3), 0.5, np.float32)
+    overlay(photo, heatmap, "bwr")
+    assert photo.getpixel((0, 0)) == (10, 200, 30)
+    assert (heatmap == 0.5).all()
+
+
+def test_png_entries_come_back() -> None:
+    entries = {"Software": "lrptool", "label": "tabby, tabby cat", "file": "Kätzchen 日本 ≥ ε.jpg", "empty": ""}
+    image = Image.new("RGB", (5, 3), (1, 2, 3))
+    contents = encode_png(image, entries)
+    with Image.open(io.BytesIO(contents)) as found:
+        assert found.text == entries
+        assert found.size == (5, 3)
+        assert found.convert("RGB").getpixel((4, 2)) == (1, 2, 3)
+    assert encode_png(image, entries) == contents
