@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import lrptool
+from lrptool.api import save
 from lrptool.errors import ConfigError, InputError, LrpError, ModelError, NumericError
 from lrptool.loaders.caffe import write_binaryproto
 from tests.command import DIGIT, EIGHT, LENET, SAMPLES, lenet
@@ -299,3 +300,12 @@ def test_scores_in_falling_order() -> None:
     top = prediction.top(3)
     assert (top.shape, list(top[:, 0])) == ((2, 3), [3, 8])
     assert (np.diff(np.take_along_axis(prediction.scores, top, 1), axis=1) <= 0).all()
+
+
+def test_a_slim_strip_is_not_enlarged_beyond_reason() -> None:
+    model = lenet()
+    strip = Image.new("RGB", (2, 3000), "white")
+    explanation = model.explain(np.ones((1, 1, 28, 28), np.float32))
+    plain = dataclasses.replace(model, preprocessing=dataclasses.replace(model.preprocessing, fit=None))
+    picture = save.picture(plain, explanation, 0, strip, "heatmap", save.Style())
+    assert max(picture.size) <= 3000

@@ -86,6 +86,15 @@ def test_entries_of_an_unsigned_map() -> None:
     assert colormap("hot").index(values).tolist() == [0, 0, 0, 51, 255, 255]
 
 
+@pytest.mark.parametrize("name", [*COLORMAPS, "00f,80:fff,f00", "+000,fff"])
+def test_stronger_relevance_is_never_an_earlier_entry(name: str) -> None:
+    chosen = colormap(name)
+    entries = chosen.index(np.linspace(-1, 1, 4001)).astype(int)
+    assert (np.diff(entries) >= 0).all()
+    assert set(range(128 if chosen.signed else 0, 256)) <= set(entries.tolist())
+    assert entries[2000] == (128 if chosen.signed else 0)
+
+
 def test_palettes_cannot_be_spoilt() -> None:
     with pytest.raises(ValueError, match="read-only"):
         colormap("bwr").palette[0] = 0

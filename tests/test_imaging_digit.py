@@ -70,6 +70,18 @@ def test_a_digit_anywhere_becomes_20_pixels_tall_and_centred(
     assert top < corner[1] < corner[1] + tall < bottom
 
 
+def test_size_and_place_of_the_digit_do_not_matter() -> None:
+    expected = PREP.apply(drawn(400, 400, (100, 100), 200))[0].ravel()
+    for size, corner, tall in [
+        ((640, 480), (400, 200), 150),
+        ((500, 900), (10, 600), 260),
+        ((1600, 1200), (80, 30), 1100),
+    ]:
+        found = PREP.apply(drawn(*size, corner, tall))[0].ravel()
+        assert np.corrcoef(expected, found)[0, 1] > 0.97
+        assert np.abs(expected - found).mean() < 10
+
+
 @pytest.mark.parametrize("turn", [None, Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_180])
 def test_a_digit_whose_mass_lies_to_one_side_is_not_cut_off(turn: Image.Transpose | None) -> None:
     image = Image.new("RGB", (640, 640), (235, 235, 235))

@@ -170,10 +170,79 @@ def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
     assert np.array_equal(np.asarray(found)[..., 0], upright)
 
 
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [("PA", (0, 0), (255, 255, 255)), ("PA", (0, 255), (250, 0, 0)), ("I;16", 257 * 9, (9, 9, 9))],
+)
+def test_modes_no_file_format_keeps(mode: str, colour: object, expected: tuple[int, ...]) -> None:
+    image = Image.new("P" if mode == "PA" else mode, (3, 2), 0 if mode == "PA" else colour)
+    if mode == "PA":
+        image.putpalette([250, 0, 0])
+        image = image.convert("PA")
+        image.putalpha(colour[1])
+    assert image.mode == mode
+    assert to_rgb(image).getpixel((2, 1)) == expected
+
+
+def test_a_picture_object_that_cannot_be_used() -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    cut = Image.open(io.BytesIO(encoded(noise, "JPEG")[:900]))
+    for image in (cut, Image.new("La", (3, 2))):  # Pillow converts premultiplied grey to nothing we could use
+        with pytest.raises(InputError) as caught:
+            to_rgb(image, "mine")
+        assert caught.value.message.startswith("mine: expected a complete ")
+        assert "\n" not in caught.value.message
+
+
 def test_a_picture_object_is_brought_to_rgb_and_left_as_it_was() -> None:
     image = Image.new("LA", (3, 2), (0, 51))
     assert to_rgb(image).getpixel((0, 0)) == (204, 204, 204)
     assert image.mode == "LA"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_of_a_jpeg(orientation: int) -> None:
+    # The upright picture has red left above, green right above, blue left below and white right below.
+    upright = {"left above": "red", "right above": "lime", "left below": "blue", "right below": "white"}
+    # Where the corners lie in the file: (left above, right above, left below, right below), from the EXIF standard.
+    stored = {
+        1: ("left above", "right above", "left below", "right below"),
+        2: ("right above", "left above", "right below", "left below"),
+        3: ("right below", "left below", "right above", "left above"),
+        4: ("left below", "right below", "left above", "right above"),
+        5: ("left above", "left below", "right above", "right below"),
+        6: ("right above", "right below", "left above", "left below"),
+        7: ("right below", "right above", "left below", "left above"),
+        8: ("left below", "left above", "right below", "right above"),
+    }[orientation]
+    wide, high = (48, 32) if orientation <= 4 else (32, 48)
+    sheet = Image.new("RGB", (wide, high))
+    for k, corner in enumerate(stored):
+        sheet.paste(upright[corner], (k % 2 * wide // 2, k // 2 * high // 2, (k % 2 + 1) * wide // 2, high))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    found = load_image(encoded(sheet, "JPEG", exif=exif, quality=95), "x.jpg")
+    assert found.size == (48, 32)
+    for at, colour in (((6, 6), "red"), ((42, 6), "lime"), ((6, 26), "blue"), ((42, 26), "white")):
+        expected = np.array(Image.new("RGB", (1, 1), colour).getpixel((0, 0)))
+        assert np.abs(np.array(found.getpixel(at)) - expected).max() < 25
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_orientation_that_does_not_exist_changes_nothing(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3))
+    found = load_image(encoded(image, exif=exif), "x.png")
+    assert np.array_equal(np.asarray(found)[..., 0], np.asarray(image))
+
+
+def test_a_deep_picture_is_turned_as_well() -> None:
+    deep = np.array([[0, 257 * 10, 257 * 20], [257 * 30, 257 * 40, 65535]], np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    found = load_image(encoded(Image.fromarray(deep), "TIFF", exif=exif), "x.tif")
+    assert np.asarray(found)[..., 1].tolist() == [[255, 40, 30], [20, 10, 0]]
 
 
 # --- sources ----------------------------------------------------------------------------------------------------
@@ -236,6 +305,22 @@ def test_unreadable_file(tmp_path: Path) -> None:
     assert "cannot be opened" in refused(path).message
 
 
+def test_a_file_nobody_may_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    assert refused("secret.png").message == "secret.png: cannot be opened: [Errno 13] Permission denied"
+
+
+def test_a_device_that_fails_while_it_is_read() -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    assert refused(Broken(b"x"), "stick.jpg").message == "stick.jpg: cannot be read: [Errno 5] Input/output error"
+
+
 def test_text_and_empty_files() -> None:
     assert refused(b"just some words\n" * 9, "notes.txt").message.startswith("notes.txt: expected a picture")
     assert "0 bytes" in refused(b"", "empty.jpg").message
@@ -277,8 +362,9 @@ def test_pictures_without_pixels(contents: bytes) -> None:
     assert refused(contents, "void.img").message.startswith("void.img: expected")
 
 
-def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
-    error = refused(png(50_000, 50_000), "bomb.png")
+@pytest.mark.parametrize("depth", [1, 8])
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(depth: int) -> None:
+    error = refused(png(50_000, 50_000, depth=depth), "bomb.png")
     assert error.message == "bomb.png: expected at most 178956970 pixels, found 2500000000 pixels"
     assert error.hint is not None
 

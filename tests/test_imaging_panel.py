@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -42,6 +44,9 @@ def columns(sheet: Image.Image, colour: tuple[int, int, int], row: int) -> tuple
         ((224, 224), (224, 224)),
         ((100, 900), (36, 320)),
         ((50, 40), (400, 320)),
+        ((1, 1), (320, 320)),
+        ((6000, 30), (480, 2)),
+        ((1, 6000), (1, 320)),
     ],
 )
 def test_three_tiles_of_one_size_with_even_margins(size: tuple[int, int], tile: tuple[int, int]) -> None:
@@ -53,7 +58,7 @@ def test_three_tiles_of_one_size_with_even_margins(size: tuple[int, int], tile: 
     for k, colour in enumerate([(0, 160, 0), (255, 0, 0), (0, 0, 200)]):
         left = 20 + k * (cell + 20)
         assert columns(sheet, colour, row) == (left, left + tile[0])
-    rows = np.flatnonzero((np.asarray(sheet)[:, 25] == (0, 160, 0)).all(axis=1))
+    rows = np.flatnonzero((np.asarray(sheet)[:, 20] == (0, 160, 0)).all(axis=1))
     assert (rows[0], rows[-1] + 1) == (90, 90 + tile[1])
     assert sheet.height - rows[-1] < 80
 
@@ -74,6 +79,17 @@ def test_the_bar_of_colours_stands_under_the_heatmap() -> None:
     assert 155 < magenta[-1] - green[0] < 160
 
 
+def test_the_bar_of_an_unsigned_map_begins_at_zero() -> None:
+    sheet = made(500, 375, cmap="+0f0,000,f0f")
+    bar = np.asarray(sheet)[90 + 320 + 12 + 5, 20 + 427 + 20 + 427 - 160 : 20 + 427 + 20 + 427]
+    assert bar[0].tolist() == [0, 255, 0]
+    assert bar[80].max() < 10
+    assert bar[-1].tolist() == [255, 0, 255]
+    # Two words below it, 0 and for, where a signed map has three.
+    words = [np.asarray(made(500, 375, cmap=cmap))[90 + 320 + 26 : 90 + 320 + 44, 800:830] for cmap in ("hot", "bwr")]
+    assert [bool((middle != GROUND).any()) for middle in words] == [False, True]
+
+
 def test_what_is_said_depends_on_the_numbers() -> None:
     plain = np.asarray(made(500, 375))[:90]
     for change in ({"label": "tiger"}, {"score": -1.0}, {"probability": None}, {"model": "x"}, {"composite": "flat"}):
@@ -87,8 +103,25 @@ def test_long_labels_end_in_an_ellipsis() -> None:
     assert cut.endswith("…")
     assert font.getlength(cut) <= 200
     assert cut.startswith("tabby, tabby")
+    longest = max(n for n in range(38) if font.getlength("tabby, tabby cat, and a good deal more"[:n] + "…") <= 200)
+    assert cut == "tabby, tabby cat, and a good deal more"[:longest].rstrip() + "…"
+    assert _fitted("tabby", font, 0) == "…"
+
+
+def test_an_endless_label_takes_no_time() -> None:
+    began = time.perf_counter()
+    assert _fitted("abc " * 5000, _font(26), 400).startswith("abc abc")
+    assert time.perf_counter() - began < 5
 
 
 def test_labels_beyond_the_typeface_stay_readable() -> None:
     assert _printable("Kätzchen, café, Straße, −3 – 4") == "Katzchen, cafe, Strasse, -3 - 4"
     assert _printable("日本 cat") == "?? cat"
+    assert _printable("jack-o’-lantern “x”") == 'jack-o\'-lantern "x"'
+    assert _printable(" two\nlines\tand\x07 ") == "two lines and?"
+
+
+def test_no_name_brings_in_a_box_or_a_second_line() -> None:
+    for key in ("label", "model", "composite"):
+        strange, plain = made(500, 375, **{key: "größe\nε"}), made(500, 375, **{key: "grosse ?"})
+        assert np.array_equal(np.asarray(strange), np.asarray(plain))

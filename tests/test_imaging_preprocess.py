@@ -95,6 +95,8 @@ def test_automatic_inversion_leaves_a_blank_picture_alone() -> None:
         (Preprocessing((20, 30), resize=(40, 60)), (120, 40), (30, 10, 90, 30)),
         (Preprocessing((20, 30)), (123, 45), (0, 0, 123, 45)),
         (Preprocessing((4, 4), resize=8), (1, 1), (0, 0, 1, 1)),
+        # 114/256 · 2 = 0.89 to 142/256 · 2 = 1.11: within one rounding of pixel 1, which is kept
+        (Preprocessing((28, 28), resize=256), (2, 2), (1, 1, 2, 2)),
     ],
 )
 def test_crop_box(prep: Preprocessing, photo: tuple[int, int], expected: tuple[int, ...]) -> None:
@@ -110,7 +112,7 @@ def test_crop_is_cut_out_of_the_photo_itself() -> None:
 
 
 @pytest.mark.parametrize("mode", ["squash", "shortest"])
-@pytest.mark.parametrize("photo", [(100, 61), (61, 100), (17, 23), (300, 299)])
+@pytest.mark.parametrize("photo", [(100, 61), (61, 100), (17, 23), (300, 299), (1200, 900)])
 def test_resizing_the_region_equals_resizing_all_and_cropping(mode: str, photo: tuple[int, int]) -> None:
     noise = np.random.default_rng(3).integers(0, 256, (photo[1], photo[0], 3), dtype=np.uint8)
     image = Image.fromarray(noise)
@@ -120,7 +122,28 @@ def test_resizing_the_region_equals_resizing_all_and_cropping(mode: str, photo: 
     whole = image.resize(size, Image.Resampling.BILINEAR)
     left, top = (size[0] - 31) // 2, (size[1] - 24) // 2
     expected = np.asarray(whole)[top : top + 24, left : left + 31].transpose(2, 0, 1)
+    # One of 255 grey values: Pillow rounds to 8 bits between rows and columns, and which of them comes first depends on
+    # the shape. In noise, another region would differ by far more.
     assert np.abs(prep.apply(image) - expected).max() <= 1
+
+
+def test_squash_bends_and_shortest_keeps_the_shape() -> None:
+    # Columns 32 to 48 of 80×40 are white. Squashed to 20×20 they are columns 8 to 12, and of the crop from column 4 on
+    # 4 to 8; with the shorter side 20, of 40×20, they are 16 to 24, and of the crop from column 14 on 2 to 10.
+    image = Image.new("RGB", (80, 40))
+    image.paste("white", (32, 0, 48, 40))
+    for mode, first, end in (("squash", 4, 8), ("shortest", 2, 10)):
+        found = Preprocessing((20, 12), "GRAY", resize=20, mode=mode).apply(image)[0]
+        assert np.flatnonzero(found[7] > 127).tolist() == list(range(first, end))
+
+
+@pytest.mark.parametrize("photo", [(1, 1), (1, 3), (2, 1)])
+def test_pictures_of_a_few_pixels(photo: tuple[int, int]) -> None:
+    image = Image.new("RGB", photo, (3, 2, 1))
+    for mode in ("squash", "shortest"):
+        found = Preprocessing((4, 6), "BGR", resize=8, mode=mode).apply(image)
+        assert found.shape == (3, 4, 6)
+        assert found[:, 0, 0].tolist() == found[:, 3, 5].tolist() == [1, 2, 3]
 
 
 def test_an_extreme_strip_is_not_blown_up() -> None:

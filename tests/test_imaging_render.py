@@ -95,6 +95,51 @@ def test_other_sizes_are_smooth_and_never_overshoot() -> None:
     assert peak == (pytest.approx(30.5 / 70 * 211, abs=2), pytest.approx(40.5 / 80 * 333, abs=2))
 
 
+@pytest.mark.parametrize("shape", [(9, 7), (70, 90)])
+@pytest.mark.parametrize("size", [(63, 54), (200, 35), (31, 313), (4, 5), (1, 1)])
+def test_a_constant_stays_constant(shape: tuple[int, int], size: tuple[int, int]) -> None:
+    found = resize_heatmap(np.full(shape, -0.375, np.float32), size)
+    assert found.shape == (size[1], size[0])
+    assert np.allclose(found, -0.375, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8, 12), (80, 120)])
+@pytest.mark.parametrize("size", [(240, 240), (301, 97), (55, 410)])
+@pytest.mark.parametrize("bottom", [False, True])
+@pytest.mark.parametrize("right", [False, True])
+def test_a_corner_stays_in_its_corner(shape: tuple[int, int], size: tuple[int, int], bottom: bool, right: bool) -> None:
+    values = np.zeros(shape, np.float32)
+    height, width = shape
+    rows = slice(height * 3 // 4, None) if bottom else slice(0, height // 4)
+    columns = slice(width * 3 // 4, None) if right else slice(0, width // 4)
+    values[rows, columns] = 1
+    found = resize_heatmap(values, size)
+    assert found[-1 if bottom else 0, -1 if right else 0] == pytest.approx(1)
+    y, x = np.mgrid[: size[1], : size[0]]
+    middle = (
+        float((found * y).sum() / found.sum() + 0.5) / size[1],
+        float((found * x).sum() / found.sum() + 0.5) / size[0],
+    )
+    assert middle == (
+        pytest.approx(0.875 if bottom else 0.125, abs=0.02),
+        pytest.approx(0.875 if right else 0.125, abs=0.02),
+    )
+
+
+@pytest.mark.parametrize("cmap", ["seismic", "coldnhot", "black-firered", "hot", "gray", "wred"])
+def test_an_overlays_colours_are_those_of_the_heatmap(cmap: str) -> None:
+    heatmap = np.array([[0.0, 0.2, 0.35, 0.5, 0.75, 1.0]], np.float32)
+    on_black, on_white = (
+        np.asarray(overlay(Image.new("RGB", (6, 1), paper), heatmap, cmap), dtype=np.float64)[0]
+        for paper in ("black", "white")
+    )
+    # What is left of the photo's contrast is what is not covered; the rest is the map's colour.
+    covered = 1 - (on_white - on_black) / (on_white - on_black)[0]
+    assert (np.diff(covered[:, 0]) > 0).all()
+    colours = (on_black[1:] - on_black[0] * (1 - covered[1:])) / covered[1:]
+    assert np.abs(colours - colourise(heatmap, cmap)[0, 1:]).max() < 6
+
+
 def test_an_overlay_shows_the_photo_where_there_is_no_relevance() -> None:
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8))
     heatmap = np.zeros((8, 6), np.float32)
@@ -131,4 +176,11 @@ def test_png_entries_come_back() -> None:
         assert found.text == entries
         assert found.size == (5, 3)
         assert found.convert("RGB").getpixel((4, 2)) == (1, 2, 3)
-    assert encode_png(image, entries) == contents
+
+
+def test_the_same_picture_gives_the_same_bytes() -> None:
+    y, x = np.mgrid[:60, :70]
+    image = Image.fromarray(np.stack([x * y % 251, x * 3, y * 4], axis=2).astype(np.uint8))
+    first = encode_png(image, {"a": "b", "Software": "lrptool"})
+    assert all(encode_png(image.copy(), {"a": "b", "Software": "lrptool"}) == first for _ in range(8))
+    assert encode_png(image, {"a": "c", "Software": "lrptool"}) != first

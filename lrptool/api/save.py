@@ -32,6 +32,8 @@ DEFAULT_PERCENTILE = 99.5
 """A few pixels hold most of an epsilon map's largest values: without this the rest of it could not be seen."""
 SMALLEST_SIDE = 224
 """Pictures of fewer pixels (a digit of 28 × 28, say) are enlarged by a whole factor until they have about this many."""
+LARGEST_SIDE = 2048
+"""No picture is enlarged beyond this: a strip of 2 × 3000 pixels stays one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def picture(
     """
     relevance = normalise(explanation.heatmap[k], percentile=style.percentile)
     crop = model.preprocessing.crop(photo) if photo is not None else _blank(explanation.relevance.shape)
-    factor = max(1, round(SMALLEST_SIDE / min(crop.size)))
+    factor = max(1, min(round(SMALLEST_SIDE / min(crop.size)), LARGEST_SIDE // max(crop.size)))
     if factor > 1:
         crop = crop.resize((crop.width * factor, crop.height * factor), Image.Resampling.NEAREST)
     enlarged = resize_heatmap(relevance, crop.size)

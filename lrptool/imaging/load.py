@@ -55,19 +55,7 @@ def load_image(source: Source, name: str | None = None, *, max_pixels: int = MAX
     """
     name = _name(source, name)
     with _opened(source, name) as stream:
-        image = _header(stream, name, max_pixels)
-        try:
-            return to_rgb(image, name)
-        except InputError:
-            raise
-        except Image.DecompressionBombError as error:
-            raise InputError(f"{name}: the picture inside is too large: {_one_line(error)}") from error
-        # Pillow's decoders meet damaged files with OSError, SyntaxError, struct.error, IndexError and more.
-        except Exception as error:
-            raise InputError(
-                f"{name}: expected a complete {image.format} picture, found damaged data: {_one_line(error)}",
-                hint="open and save it again with an image editor, or fetch a fresh copy",
-            ) from error
+        return to_rgb(_header(stream, name, max_pixels), name)
 
 
 def to_rgb(image: Image.Image, name: str = "<image>") -> Image.Image:
@@ -83,9 +71,25 @@ def to_rgb(image: Image.Image, name: str = "<image>") -> Image.Image:
     Raises
     ------
     InputError
-        When it has values outside 0..65535 (integers) or 0..255 (floats).
+        When it cannot be decoded, cannot be converted, or has values outside 0..65535 (integers) or 0..255 (floats).
     """
-    image.load()
+    try:
+        image.load()
+        return _upright_rgb(image, name)
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{name}: the picture inside is too large: {_one_line(error)}") from error
+    # Pillow's decoders meet damaged files with OSError, SyntaxError, struct.error, IndexError and more.
+    except Exception as error:
+        raise InputError(
+            f"{name}: expected a complete {image.format or image.mode} picture, found damaged data: {_one_line(error)}",
+            hint="open and save it again with an image editor, or fetch a fresh copy",
+        ) from error
+
+
+def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
+    """Turn, deepen or flatten a decoded picture to 8-bit RGB."""
     with _quiet():
         exif = image.getexif()  # parsed and cached here, where odd tags may not warn
     if exif.get(ExifTags.Base.Orientation, 1) != 1:

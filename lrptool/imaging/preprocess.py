@@ -58,7 +58,7 @@ class Preprocessing:
     Raises
     ------
     ConfigError
-        When the values contradict each other; all problems at once.
+        When the values contradict each other; all problems with sizes and options at once.
     """
 
     size: tuple[int, int]
@@ -167,8 +167,8 @@ class Preprocessing:
 
     def _resized(self, image: Image.Image) -> Image.Image:
         """The picture as the network sees it, in RGB."""
-        # Resampling only the region equals resizing everything and cropping: Pillow's filter looks beyond the box. And
-        # a picture of 1 × 10 000 pixels does not become one of 256 × 2 560 000 on the way.
+        # Resampling only the region is resizing everything and cropping, to one grey value of rounding: Pillow's filter
+        # looks beyond the box. And a picture of 1 × 10 000 pixels does not become one of 256 × 2 560 000 on the way.
         return image.resize(self.size[::-1], Image.Resampling.BILINEAR, box=self._region(image.size))
 
     def _arrange(self, image: Image.Image) -> Array:

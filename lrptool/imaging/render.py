@@ -84,7 +84,24 @@ def resize_heatmap(heatmap: Map, size: tuple[int, int]) -> Map:
 
 
 def colourise(heatmap: Map, cmap: str) -> Pixels:
-    """Return the colours of a map in [−1, 1], uint8 (H, W, 3)."""
+    """Return the colours of a map.
+
+    Parameters
+    ----------
+    heatmap : float32 (H, W)
+        In [−1, 1].
+    cmap : str
+        A map's name or a line of colours; see `colormap`.
+
+    Returns
+    -------
+    uint8 (H, W, 3)
+
+    Raises
+    ------
+    ConfigError
+        When there is no such map, or the line cannot be read.
+    """
     chosen = colormap(cmap)
     pixels: Pixels = chosen.palette[chosen.index(heatmap)]
     return pixels
@@ -93,28 +110,43 @@ def colourise(heatmap: Map, cmap: str) -> Pixels:
 def overlay(photo: Image.Image, heatmap: Map, cmap: str) -> Image.Image:
     """Lay a map over a photo: the photo in grey where relevance is weak, the map's colours where it is strong.
 
+    The colours are those of the heatmap, so that one bar of colours explains both; only their opacity depends on the
+    strength. With an unsigned map negative relevance shows the photo alone.
+
     Parameters
     ----------
     photo : PIL picture, RGB
     heatmap : float32 (H, W)
         In [−1, 1], of the photo's size.
     cmap : str
+        A map's name or a line of colours; see `colormap`.
 
     Returns
     -------
     PIL picture, RGB
+
+    Raises
+    ------
+    ConfigError
+        When there is no such map, or the line cannot be read.
     """
     # The middle of the grey range keeps the photo readable under any colour.
     grey = np.asarray(ImageOps.grayscale(photo), np.float32)[..., None] * 0.75 + 32
     visible = np.maximum(heatmap, 0) if not colormap(cmap).signed else np.abs(heatmap)
     opacity = (_STRENGTH * visible**_GAMMA)[..., None]
-    colours = colourise(np.sign(heatmap) * np.maximum(np.abs(heatmap), visible**_GAMMA), cmap).astype(np.float32)
-    mixed = grey * (1 - opacity) + colours * opacity
+    mixed = grey * (1 - opacity) + colourise(heatmap, cmap) * opacity
     return Image.fromarray(np.rint(mixed).clip(0, 255).astype(np.uint8))
 
 
 def encode_png(image: Image.Image, metadata: Mapping[str, str]) -> bytes:
-    """Return a picture as PNG bytes with text entries; the same picture and entries give the same bytes."""
+    """Return a picture as PNG bytes; the same picture and entries give the same bytes.
+
+    Parameters
+    ----------
+    image : PIL picture
+    metadata : mapping of str to str
+        Text entries: Latin-1 keys of at most 79 characters, any text.
+    """
     entries = PngInfo()
     for key, text in metadata.items():
         entries.add_itxt(key, text)
