@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# make bench ARCHITECTURES="net.prototxt …" measures these networks, with random weights, beside the bundled one.
+ARCHITECTURES ?=
 PICTURE := models/lenet/samples/photo_of_a_digit.jpg
 
 .PHONY: run test lint bench clean
@@ -21,7 +23,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/installed-dev
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(ARCHITECTURES)
 
 clean:
 	rm -rf $(VENV) out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

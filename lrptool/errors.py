@@ -90,10 +90,10 @@ class NumericError(LrpError):
     exit_code = ExitCode.NUMERIC
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: object, known: Iterable[object]) -> str:
     """Return ``did you mean 'x'?`` for the closest known word, or the list of what is known."""
-    names = sorted(known)
-    close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
+    names = sorted(map(str, known))
+    close = difflib.get_close_matches(str(word).lower(), names, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")

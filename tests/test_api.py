@@ -80,11 +80,11 @@ def test_whatever_is_handed_in(given: str, tmp_path: Path) -> None:
     ("x", "message"),
     [
         ([], "at least one picture"),
-        (np.zeros((1, 28, 28), np.float32), r"\(N, 1, 28, 28\), found float32 \(1, 28, 28\)"),
-        (np.zeros((2, 1, 28, 27)), r"found float64 \(2, 1, 28, 27\)"),
-        (np.zeros((0, 1, 28, 28)), r"found float64 \(0, 1, 28, 28\)"),
+        (np.zeros((1, 28, 28), np.float32), r"\(N, 1, 28, 28\), found \(1, 28, 28\)"),
+        (np.zeros((2, 1, 28, 27)), r"found \(2, 1, 28, 27\)"),
+        (np.zeros((0, 1, 28, 28)), r"found \(0, 1, 28, 28\)"),
         (np.zeros((1, 1, 28, 28), bool), "found bool"),
-        (np.full((1, 1, 28, 28), np.nan), "found NaN or infinity"),
+        (np.full((1, 1, 28, 28), np.nan), "found 784 NaN or infinite"),
         ("missing.png", "missing.png: no such file"),
     ],
 )
@@ -309,3 +309,33 @@ def test_a_slim_strip_is_not_enlarged_beyond_reason() -> None:
     plain = dataclasses.replace(model, preprocessing=dataclasses.replace(model.preprocessing, fit=None))
     picture = save.picture(plain, explanation, 0, strip, "heatmap", save.Style())
     assert max(picture.size) <= 3000
+
+
+@pytest.mark.parametrize(
+    ("array", "found"),
+    [
+        (np.ones((1, 1, 28, 28), np.complex64), "expected real numbers, found complex64"),
+        (np.full((1, 1, 28, 28), 1e300), "expected finite float32 values"),
+        (np.ones((1, 28, 28), np.float32), "expected shape"),
+    ],
+)
+def test_an_array_is_checked_before_it_is_taken(array: Any, found: str) -> None:
+    with pytest.raises(InputError, match=found):
+        lenet().explain(array)
+
+
+def test_the_callers_mean_file_is_the_callers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in ("deploy.prototxt", "lenet.caffemodel"):
+        (folder / name).write_bytes((LENET / name).read_bytes())
+    card = (LENET / "card.yaml").read_text().replace("mean: [0]", "mean: mean.npy").replace("fit: mnist", "fit: null")
+    (folder / "card.yaml").write_text(card)
+    np.save(folder / "mean.npy", np.array([10], np.float32))
+    np.save("mean.npy", np.array([200], np.float32))
+    own, given = lrptool.load(folder), lrptool.load(folder, mean="mean.npy")
+    np.testing.assert_allclose(given.read(DIGIT) - own.read(DIGIT), -190 * 0.00390625, atol=1e-5)
+    (folder / "mean.npy").unlink()
+    with pytest.raises(LrpError, match=r"mean\.npy"):
+        lrptool.load(folder)

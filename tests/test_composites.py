@@ -70,7 +70,13 @@ def test_rules_compare_by_value() -> None:
         ("epsilon", {"epsilom": 1}, "rule 'epsilon' has no parameter 'epsilom'", "did you mean 'epsilon'?"),
         ("flat", {"gamma": 1}, "rule 'flat' has no parameter 'gamma'", "known: clip, epsilon, relative"),
         ("alpha-beta", {"alpha": 2, "beta": 2}, "expected alpha − beta = 1, found 2 − 2", "for alpha 2 take beta 1"),
-        ("alpha-beta", {"alpha": 1}, "expected alpha − beta = 1, found 1 − 1", "for alpha 1 take beta 0"),
+        ("alpha-beta", {"alpha": 1, "beta": 1}, "expected alpha − beta = 1, found 1 − 1", "for alpha 1 take beta 0"),
+        ("zbox", {"low": 2, "high": 1}, "expected low ≤ high", None),
+        ("zbox", {"low": [0, 1], "high": [1, 1, 1]}, "one per channel, found 2 low, 3 high", None),
+        ("zbox", {"low": [], "high": []}, "one per channel, found 0 low", None),
+        ("epsilon", {"epsilon": 10**400}, "expected a number of at least 0", None),
+        ("epsilon", {"epsilon": 1e39}, "expected a number of at least 0", None),
+        ("epsilon", {"rule": 1}, "rule 'epsilon' has no parameter 'rule'", "known: bias, clip, epsilon, relative"),
         ("epsilon", {"epsilon": -1}, "expected a number of at least 0, found -1", None),
         ("epsilon", {"epsilon": "small"}, "expected a number of at least 0, found 'small'", None),
         ("epsilon", {"epsilon": float("nan")}, "expected a number of at least 0, found nan", None),
@@ -302,3 +308,53 @@ def test_zbox_reads_the_bounds_through_a_flatten() -> None:
         oracle.zbox(weight, item.ravel().astype(float), None, row, *spread) for item, row in zip(x, r, strict=True)
     ]
     np.testing.assert_allclose(found.reshape(2, -1), wanted, atol=1e-6)
+
+
+def test_alpha_and_beta_say_each_other() -> None:
+    assert Rule.of("alpha-beta", alpha=3) == Rule.of("alpha-beta", alpha=3, beta=2)
+    assert Rule.of("alpha-beta", beta=0) == Rule.of("alpha-beta", alpha=1, beta=0)
+    assert Composite.uniform("alpha-beta", alpha=1).rows[0].rule.shares == Rule.of("alpha-beta", alpha=1, beta=0).shares
+
+
+def test_a_composite_tells_and_keeps_its_parameters() -> None:
+    plain, changed = Composite.load("epsilon"), Composite.load("epsilon", epsilon=0.5)
+    assert (str(plain), str(changed)) == ("epsilon", "epsilon(epsilon=0.5)")
+    assert str(Composite.load("epsilon", epsilon="1e-6")) == "epsilon"
+    switched = Composite.load("toolbox-102", switch="conv1")
+    assert switched.to_data()["parameters"] == {"epsilon": 0.01, "alpha": 1, "beta": 0, "switch": "conv1"}
+    assert Composite.from_data(switched.to_data()).rows == switched.rows
+    # The row whose condition is not set is gone from the rules, not from the file to start one's own from.
+    unset = Composite.load("toolbox-102")
+    assert len(unset.rows) == len(switched.rows) - 1
+    assert unset.to_data()["rows"] == switched.to_data()["rows"]
+
+
+@pytest.mark.parametrize("key", ["cls", "where", "data", "name_or_path", "rule"])
+def test_no_parameter_collides_with_an_argument(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"no parameter '{key}'"):
+        Composite.load("epsilon", **{key: 1})
+    if key != "rule":
+        with pytest.raises(ConfigError, match=f"no parameter '{key}'"):
+            Composite.uniform("epsilon", **{key: 1})
+
+
+@pytest.mark.parametrize("text", ["rows: 2020-13-45", "[" * 5000, "rows: [1]\nrows: [2]", "{1: 2, b: ["])
+def test_what_is_no_yaml_is_one_line(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match="not YAML") as caught:
+        Composite.load(file)
+    assert "\n" not in caught.value.message
+
+
+def test_names_of_any_type_and_length_are_unknown_not_a_crash() -> None:
+    for name in (3, "x" * 300, "../epsilon", ""):
+        with pytest.raises(ConfigError, match="unknown composite"):
+            Composite.load(name)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="it has no parameter 'x'"):
+        Composite.from_data({"rows": [WEIGHTED], "parameters": {1: 2, "b": 3}}, x=1)
+
+
+def test_bounds_have_to_fit_the_channels() -> None:
+    with pytest.raises(ConfigError, match="expected one bound or 3, one per channel, found 2"):
+        Program(nets.vgg(), Composite.load("deep-taylor", low=[-1, -1], high=[1, 1]))

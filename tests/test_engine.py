@@ -19,9 +19,9 @@ from lrptool.engine import (
     scores_of,
     set_threads,
 )
-from lrptool.errors import ConfigError, NumericError
+from lrptool.errors import ConfigError, InputError, NumericError
 from lrptool.graph import Graph
-from lrptool.graph.passes import cut_below_softmax, drop_identities, fold_batch_norm, mark_nonnegative, prune
+from lrptool.graph.passes import drop_identities, fold_batch_norm, mark_nonnegative, prune
 from lrptool.ops import operator
 from lrptool.rules import Composite, Match, Row, Rule
 from tests import nets
@@ -313,6 +313,14 @@ def test_canonical_graphs_keep_their_scores(make: Callable[..., Graph]) -> None:
     assert canonise(graph).nodes == graph.nodes
 
 
+def test_a_class_is_not_explained_against_itself_nor_all_against_one() -> None:
+    scores = np.array([[1.0, 2, 3]], np.float32)
+    with pytest.raises(InputError, match="class 2 cannot be explained against itself"):
+        initial_relevance(scores, np.array([2]), "score", np.array([2]))
+    with pytest.raises(ConfigError, match="takes no single rival"):
+        initial_relevance(scores, np.array([2]), "contrast", np.array([1]))
+
+
 def test_a_tensor_to_keep_has_to_exist() -> None:
     graph = nets.vgg()
     program = Program(graph, Composite.load("epsilon"))
@@ -341,13 +349,3 @@ def test_signs_are_known_behind_rectifiers() -> None:
         pixels = replace(unsigned, tensors={**unsigned.tensors, "x": replace(unsigned.input, nonnegative=sign)})
         marked = mark_nonnegative(pixels, lambda node, known: operator(node.op).nonnegative(node, known))
         assert marked.tensors["pool"].nonnegative is sign
-
-
-def test_the_softmax_is_cut_off() -> None:
-    net = Net()
-    fc = net.dense("fc", net.flatten("flat", "x"), 4)
-    net.add("Softmax", "prob", fc, axis=1)
-    cut = cut_below_softmax(net.finish("prob"))
-    assert (cut.output, cut.head, [node.name for node in cut.nodes]) == ("fc", "softmax", ["flat", "fc"])
-    plain = net.finish("fc")
-    assert cut_below_softmax(plain) is plain

@@ -13,6 +13,7 @@ from lrptool.engine import canonise
 from lrptool.errors import ConfigError, did_you_mean
 from lrptool.imaging import Preprocessing
 from lrptool.loaders.caffe import load_caffe, read_mean
+from lrptool.reading import read_text_lines
 from lrptool.zoo import Card, Labels, Located, Preprocess, locate, read_label_file
 
 PREPROCESS_KEYS = ("resize", "mode", "channels", "raw_scale", "mean", "scale", "std", "invert", "fit")
@@ -78,7 +79,7 @@ def load(
         name=located.card.name if located.card else _given_name(located, model),
         source=net.graph,
         graph=graph,
-        preprocessing=_preprocessing(settings, located.card),
+        preprocessing=_preprocessing(settings),
         labels=Labels.of(lines, classes),
         sha256=net.sha256,
         random_weights=str(located.weights) if isinstance(located.weights, str) else None,
@@ -110,7 +111,9 @@ def _settings(
 ) -> tuple[Preprocess, list[str]]:
     """Return the preprocessing the card and the caller ask for, and what had to be assumed."""
     if card is not None:
-        settings, notes = card.preprocess, []
+        settings, notes = card.preprocess, list[str]()
+        if isinstance(settings.mean, str):
+            settings = replace(settings, mean=str(card.path.parent / settings.mean))
         if settings.size != size:
             notes = [
                 f"the network takes {size[0]}×{size[1]} pixels, the card says {settings.size[0]}×{settings.size[1]}"
@@ -132,12 +135,11 @@ def _settings(
     return settings, notes
 
 
-def _preprocessing(settings: Preprocess, card: Card | None) -> Preprocessing:
+def _preprocessing(settings: Preprocess) -> Preprocessing:
     """Return the settings as the thing that does them; a mean file is read."""
     mean: Any = settings.mean
     if isinstance(mean, (str, Path)):
-        beside = card.path.parent / mean if card else Path(mean)
-        mean = read_mean(beside if beside.is_file() else Path(mean))
+        mean = read_mean(Path(mean))
     elif mean is not None:
         mean = np.asarray(mean, np.float32)
     return Preprocessing(
@@ -158,9 +160,4 @@ def _label_lines(card: Card | None, labels: str | Path | None) -> tuple[str, ...
     """Return the class names from the caller's file, else from the card."""
     if labels is None:
         return read_label_file(card) if card else None
-    try:
-        text = Path(labels).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise ConfigError(f"{labels}: cannot be read: {reason}", hint="--labels takes a text file") from None
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+    return read_text_lines(Path(labels))

@@ -27,7 +27,7 @@ from lrptool.engine import (
 )
 from lrptool.errors import InputError, NumericError
 from lrptool.graph import Array, Graph
-from lrptool.imaging import Preprocessing, load_array, load_image, to_rgb
+from lrptool.imaging import Preprocessing, check_array, load_array, load_image, to_rgb
 from lrptool.rules import Composite
 from lrptool.zoo import Labels
 
@@ -128,11 +128,7 @@ class Model:
         """
         shape = self.graph.input.item_shape
         if isinstance(x, np.ndarray):
-            if x.ndim != 4 or x.shape[1:] != shape or not np.issubdtype(x.dtype, np.number) or len(x) == 0:
-                raise InputError(f"expected an array (N, {', '.join(map(str, shape))}), found {x.dtype} {x.shape}")
-            if not np.isfinite(x).all():
-                raise InputError("expected finite values, found NaN or infinity")
-            return np.ascontiguousarray(x, np.float32)
+            return check_array(x, shape, "array")
         pictures = [x] if isinstance(x, (str, Path, Image.Image)) else list(x)
         if not pictures:
             raise InputError("expected at least one picture, found none")
@@ -296,7 +292,7 @@ class Model:
             started_as=started_as,
             against=opposed,
             model=self.name,
-            composite=program.composite.name,
+            composite=str(program.composite),
             audit=tuple(ledger or ()),
             tensors={name: kept[name] for name in keep},
         )

@@ -42,7 +42,7 @@ def overview(graph: Graph, composite: Composite) -> dict[str, Any]:
         "input": list(graph.input.item_shape),
         "classes": graph.tensors[graph.output].item_shape[0],
         "head": graph.head,
-        "composite": composite.name,
+        "composite": str(composite),
         "parameters": sum(constant.size for constant in graph.constants.values()),
         "macs": sum(int(row["macs"]) for row in nodes),  # type: ignore[call-overload]
         "nodes": nodes,

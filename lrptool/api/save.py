@@ -142,7 +142,8 @@ def encode(
     if form == "npy":
         np.save(stream, explanation.relevance[k])
     else:
-        np.savez(stream, allow_pickle=False, **_arrays(explanation, k), record=np.array(text))
+        arrays: Any = _arrays(explanation, k)
+        np.savez(stream, **arrays, record=np.array(text))
     return stream.getvalue()
 
 

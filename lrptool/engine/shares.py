@@ -94,7 +94,7 @@ class ShareStep:
         self._input_shapes = input_shapes
         self._stabiliser = rule.stabiliser if any(share.normalised for share in self.shares) else Stabiliser()
         parts = {term.x for share in self.shares for term in share.terms}
-        self._bounds = _bounds_of(rule, bounds, len(input_shapes[0])) if {"low", "high"} & parts else None
+        self._bounds = _bounds_of(rule, bounds, input_shapes[0]) if {"low", "high"} & parts else None
         self._image_free: dict[tuple[Term, np.dtype[np.floating]], Values] = {}
 
     def __call__(self, xs: Sequence[Values], z: Values | None, r: Values) -> tuple[Values, ...]:
@@ -197,12 +197,16 @@ def _part(x: Values, part: InputPart) -> Values:
     return np.maximum(x, 0) if part == "pos" else np.minimum(x, 0)
 
 
-def _bounds_of(rule: Rule, bounds: tuple[Values, Values] | None, rank: int) -> tuple[Values, Values]:
+def _bounds_of(rule: Rule, bounds: tuple[Values, Values] | None, shape: Sequence[int]) -> tuple[Values, Values]:
     """Return the rule's own bounds, else those of the preprocessing, shaped to broadcast over an item."""
     own = [rule["low"], rule["high"]]
     if own[0] is not None:
         low, high = (np.asarray(value, np.float64) for value in own)
-        return tuple(v.reshape(-1, *(1,) * (rank - 1)) if v.ndim else v for v in (low, high))  # type: ignore[return-value]
+        for bound in (low, high):
+            if bound.size not in (1, shape[0]):
+                raise ConfigError(f"rule 'zbox': expected one bound or {shape[0]}, one per channel, found {bound.size}")
+        channels = (-1, *(1,) * (len(shape) - 1))
+        return low.reshape(channels), high.reshape(channels)
     if bounds is None:
         raise ConfigError(
             "rule 'zbox' needs the smallest and largest value of a pixel, and the model has no preprocessing",

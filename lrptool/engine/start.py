@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lrptool.errors import ConfigError, did_you_mean
+from lrptool.errors import ConfigError, InputError, did_you_mean
 from lrptool.graph import Array, Head
 from lrptool.rules import STARTS
 
@@ -44,9 +44,21 @@ def initial_relevance(output: Array, targets: Targets, start: str = "score", aga
     Returns
     -------
     float32, the shape of `output`
+
+    Raises
+    ------
+    ConfigError
+        An unknown start, or ``contrast`` with a class against.
+    InputError
+        A class against itself.
     """
     if start not in STARTS:
         raise ConfigError(f"unknown start '{start}'", hint=did_you_mean(start, STARTS))
+    if against is not None:
+        if start == "contrast":
+            raise ConfigError("start 'contrast' sets the target against every class: it takes no single rival")
+        if np.any(against == targets):
+            raise InputError(f"class {int(targets[against == targets][0])} cannot be explained against itself")
     items = np.arange(len(targets))
     positions = int(np.prod(output.shape[2:], dtype=np.int64))
     relevance = np.zeros_like(output)

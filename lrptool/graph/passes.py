@@ -51,14 +51,6 @@ def drop_identities(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(nodes), tensors=dropped, output=source.get(graph.output, graph.output))
 
 
-def cut_below_softmax(graph: Graph) -> Graph:
-    """End at the scores: where a softmax over the classes writes the output, its input is the output."""
-    node = graph.producers.get(graph.output)
-    if node is None or node.op != "Softmax":
-        return graph
-    return prune(replace(graph, output=node.inputs[0], head="softmax"))
-
-
 def fold_batch_norm(graph: Graph) -> Graph:
     """Fold a batch normalisation into the convolution or dense layer that alone feeds it.
 

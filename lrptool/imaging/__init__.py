@@ -1,7 +1,7 @@
 """Pictures in and pictures out: load, preprocess, colour, compose."""
 
 from lrptool.imaging.colormap import COLORMAPS, Colormap, colormap
-from lrptool.imaging.load import load_array, load_image, to_rgb
+from lrptool.imaging.load import check_array, load_array, load_image, to_rgb
 from lrptool.imaging.panel import panel
 from lrptool.imaging.preprocess import Preprocessing
 from lrptool.imaging.render import colourise, encode_png, normalise, overlay, resize_heatmap
@@ -10,6 +10,7 @@ __all__ = [
     "COLORMAPS",
     "Colormap",
     "Preprocessing",
+    "check_array",
     "colormap",
     "colourise",
     "encode_png",

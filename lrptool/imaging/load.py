@@ -128,7 +128,32 @@ def load_array(source: Source, shape: Sequence[int], name: str | None = None) ->
     expected = tuple(int(size) for size in shape)
     with _opened(source, name) as stream:
         array = _numpy_array(stream, name)
-    _check_shape(array, expected, name)
+    return check_array(array, expected, name)
+
+
+def check_array(array: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray[np.float32]:
+    """Return an array as network inputs.
+
+    Parameters
+    ----------
+    array : real numbers (N, C, H, W)
+    shape : (int, int, int)
+        (C, H, W) of the network's input.
+    name : str
+        What errors call it.
+
+    Returns
+    -------
+    float32 (N, C, H, W)
+
+    Raises
+    ------
+    InputError
+        Another shape, other numbers than real ones, or a value that is not finite in float32.
+    """
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{name}: expected real numbers, found {array.dtype}")
+    _check_shape(array, shape, name)
     with np.errstate(over="ignore"):  # float64 beyond float32 becomes inf, which the next line reports
         values = np.ascontiguousarray(array, dtype=np.float32)
     finite = np.isfinite(values)

@@ -42,13 +42,17 @@ class Parameter:
         return None if self.default is None and value is None else _number(where, value, self.minimum)
 
 
+_LARGEST = 3e38
+"""Beyond this, float32 has only infinity."""
+
+
 def _number(where: str, value: Any, minimum: float) -> float:
     """Return a finite float ≥ minimum; YAML reads ``1e-6`` as text, so text of a number is one."""
     try:
         number = float(value) if not isinstance(value, bool) else math.nan
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not math.isfinite(number) or number < minimum:
+    if not abs(number) <= _LARGEST or number < minimum:
         least = f" of at least {minimum:g}" if minimum > -math.inf else ""
         raise ConfigError(f"{where}: expected a number{least}, found {value!r}")
     return number
@@ -57,6 +61,11 @@ def _number(where: str, value: Any, minimum: float) -> float:
 def _no_shares(_: Rule) -> tuple[Share, ...]:
     """Treatments have none."""
     return ()
+
+
+def _as_given(given: dict[str, Value]) -> dict[str, Value]:
+    """Nothing follows from what was given."""
+    return given
 
 
 def _anything(_: Rule) -> None:
@@ -75,6 +84,8 @@ class Entry:
         Rule → its rows; none for a treatment.
     validate : callable
         Raises ConfigError where parameters contradict each other.
+    complete : callable
+        Adds the parameters that follow from those given.
     """
 
     does: str
@@ -84,6 +95,7 @@ class Entry:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     shares: Callable[[Rule], tuple[Share, ...]] = _no_shares
     validate: Callable[[Rule], None] = _anything
+    complete: Callable[[dict[str, Value]], dict[str, Value]] = _as_given
 
 
 _EPSILON = Parameter(1e-6, "stabiliser ε added to the denominator, by its sign", 0)
@@ -153,6 +165,16 @@ def _gradient(_: Rule) -> tuple[Share, ...]:
     return (Share((Term("one", ALL),), normalised=False),)
 
 
+def _partner(given: dict[str, Value]) -> dict[str, Value]:
+    """α and β are one apart: either one says the other."""
+    alpha, beta = given.get("alpha"), given.get("beta")
+    if isinstance(alpha, float) and beta is None:
+        return {**given, "beta": alpha - 1}
+    if isinstance(beta, float) and alpha is None:
+        return {**given, "alpha": beta + 1}
+    return given
+
+
 def _alpha_minus_beta(rule: Rule) -> None:
     """α − β = 1: anything else creates or destroys relevance in every layer."""
     alpha, beta = rule.number("alpha"), rule.number("beta")
@@ -164,9 +186,15 @@ def _alpha_minus_beta(rule: Rule) -> None:
 
 
 def _low_below_high(rule: Rule) -> None:
-    """Both bounds or none."""
-    if (rule["low"] is None) != (rule["high"] is None):
+    """Both bounds or none, each low at most its high."""
+    low, high = (value if isinstance(value, tuple) else (value,) for value in (rule["low"], rule["high"]))
+    if (low == (None,)) != (high == (None,)):
         raise ConfigError("rule 'zbox': expected both low and high or neither", hint="give the other bound, too")
+    if len({len(low), len(high), 1} - {1}) > 1 or not low or not high:
+        raise ConfigError(f"rule 'zbox': expected one bound or one per channel, found {len(low)} low, {len(high)} high")
+    pairs = zip(low * len(high) if len(low) == 1 else low, high * len(low) if len(high) == 1 else high, strict=True)
+    if any(a is not None and b is not None and a > b for a, b in pairs):
+        raise ConfigError("rule 'zbox': expected low ≤ high")
 
 
 CATALOGUE: dict[str, Entry] = {
@@ -204,6 +232,7 @@ CATALOGUE: dict[str, Entry] = {
         {"alpha": Parameter(2.0, "weight α of what raised the output"), "beta": Parameter(1.0, "β = α − 1")} | _SHARE,
         _alpha_beta,
         _alpha_minus_beta,
+        _partner,
     ),
     "gamma": Entry(
         "The epsilon rule with contributions that agree with the output's sign favoured by γ; for inputs of "

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from lrptool.errors import ConfigError, UnsupportedError, did_you_mean
 from lrptool.graph import Graph
 from lrptool.ops import operator
+from lrptool.reading import read_yaml
 from lrptool.resources import bundled
 from lrptool.rules.match import Match, Places
 from lrptool.rules.rule import Rule
@@ -41,6 +41,10 @@ class Composite:
         What it is, what it is good for, where it comes from.
     start : {"score", "one", "contrast"}
         What relevance starts as unless the caller says otherwise.
+    changed : tuple of (str, value)
+        Parameters of the composite that differ from its file's defaults.
+    template : str
+        ``parameters`` and ``rows`` as its file has them, with the parameters' present values; JSON. Empty: the rows.
     """
 
     name: str
@@ -49,9 +53,18 @@ class Composite:
     use_for: str = ""
     source: str = ""
     start: str = "score"
+    changed: tuple[tuple[str, Any], ...] = ()
+    template: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        """As ``name(key=value, …)`` with the parameters that were changed."""
+        shown = ", ".join(
+            f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in self.changed
+        )
+        return f"{self.name}({shown})" if shown else self.name
 
     @classmethod
-    def uniform(cls, rule: str, **parameters: Any) -> Composite:
+    def uniform(cls, /, rule: str, **parameters: Any) -> Composite:
         """Return the composite that puts one rule on every trained layer.
 
         Raises
@@ -68,7 +81,7 @@ class Composite:
         return cls(str(made), (Row(weighted, made),), title=f"{made} on every layer with weights")
 
     @classmethod
-    def load(cls, name_or_path: str | Path, **parameters: Any) -> Composite:
+    def load(cls, name_or_path: str | Path, /, **parameters: Any) -> Composite:
         """Return a preset by name, or a composite from a YAML file.
 
         Parameters
@@ -83,24 +96,18 @@ class Composite:
         ConfigError
             No such preset or file, or everything that is wrong with it, all at once.
         """
-        path = Path(name_or_path)
+        path = Path(str(name_or_path))
         if path.suffix not in (".yaml", ".yml"):
-            path = bundled("configs") / f"{name_or_path}.yaml"
-            if not path.is_file() or "/" in str(name_or_path):
+            if str(name_or_path) not in preset_names():
                 raise ConfigError(
                     f"unknown composite '{name_or_path}'", hint=did_you_mean(str(name_or_path), preset_names())
                 )
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not a text file"
-            raise ConfigError(f"{path}: cannot be read: {reason}") from None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-        return cls.from_data(data, where=path.name, **parameters)
+            path = bundled("configs") / f"{name_or_path}.yaml"
+        data = read_yaml(path)
+        return cls.from_data(data, path.name, **parameters)
 
     @classmethod
-    def from_data(cls, data: Any, where: str = "composite", **parameters: Any) -> Composite:
+    def from_data(cls, data: Any, where: str = "composite", /, **parameters: Any) -> Composite:
         """Return the composite written as in YAML.
 
         Raises
@@ -123,17 +130,27 @@ class Composite:
         if problems:
             raise ConfigError(f"{where}: " + "; ".join(problems), hint="lrptool composites NAME shows a working one")
         texts = {key: " ".join(str(data.get(key, "")).split()) for key in ("title", "use_for", "source")}
-        return cls(str(data.get("name", where)), tuple(rows), start=data.get("start", "score"), **texts)
+        declared = data.get("parameters") or {}
+        changed = {key: _plain(value) for key, value in values.items() if _plain(value) != _plain(declared[key])}
+        return cls(
+            str(data.get("name", where)),
+            tuple(rows),
+            start=data.get("start", "score"),
+            changed=tuple(sorted(changed.items())),
+            template=json.dumps({"parameters": values, "rows": data["rows"]}) if declared else "",
+            **texts,
+        )
 
     def to_data(self) -> dict[str, Any]:
         """Return the composite as YAML writes it; `from_data` reads it back."""
         texts = {key: getattr(self, key) for key in ("title", "use_for", "source") if getattr(self, key)}
         rows = [{"match": row.match.to_data(), "rule": row.rule.to_data()} for row in self.rows]
-        return {"name": self.name, **texts, "start": self.start, "rows": rows}
+        body = json.loads(self.template) if self.template else {"rows": rows}
+        return {"name": self.name, **texts, "start": self.start, **body}
 
     def prepend(self, rows: Sequence[Row]) -> Composite:
         """Return the composite with rows of the user's before its own."""
-        return Composite(self.name, (*rows, *self.rows), self.title, self.use_for, self.source, self.start)
+        return replace(self, rows=(*rows, *self.rows), template="")
 
     def assign(self, graph: Graph) -> dict[str, Rule]:
         """Return the rule of every node, by node name.
@@ -174,6 +191,14 @@ class Composite:
         return Rule.of(default)
 
 
+def _plain(value: Any) -> Any:
+    """A parameter's value to compare by: text of a number is one."""
+    try:
+        return float(value) if not isinstance(value, (bool, type(None))) else value
+    except (TypeError, ValueError, OverflowError):
+        return str(value)
+
+
 def _parameter_values(declared: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return the values of a composite's own parameters, and what is wrong with them."""
     if not isinstance(declared, Mapping):
@@ -183,7 +208,7 @@ def _parameter_values(declared: Any, given: Mapping[str, Any]) -> tuple[dict[str
         for key in given
         if key not in declared
     ]
-    return {**declared, **given}, problems
+    return {str(key): value for key, value in {**declared, **given}.items()}, problems
 
 
 def _row(data: Any, where: str, values: Mapping[str, Any]) -> tuple[Row | None, list[str]]:

@@ -105,10 +105,10 @@ class Rule:
         for key, value in parameters.items():
             if key not in known:
                 raise ConfigError(f"rule '{name}' has no parameter '{key}'", hint=did_you_mean(key, known))
-            checked = known[key].check(f"rule '{name}'", value)
-            if checked != known[key].default:
-                given[key] = checked
-        rule = cls(name, tuple(sorted(given.items())))
+            given[key] = known[key].check(f"rule '{name}', {key}", value)
+        given = CATALOGUE[name].complete(given)
+        changed = {key: value for key, value in given.items() if value != known[key].default}
+        rule = cls(name, tuple(sorted(changed.items())))
         CATALOGUE[name].validate(rule)
         return rule
 
