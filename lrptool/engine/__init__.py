@@ -1,8 +1,9 @@
 """The engine: compile a graph with a composite, run the forward pass, walk back."""
 
 from lrptool.engine.audit import Entry
+from lrptool.engine.compiling import Step
 from lrptool.engine.forward import Forward, emit
-from lrptool.engine.program import Program, Step, canonise
+from lrptool.engine.program import Program, canonise
 from lrptool.engine.shares import ShareStep, stabilise
 from lrptool.engine.start import Targets, initial_relevance, probabilities_of, scores_of
 from lrptool.kernels import is_compiled, set_threads

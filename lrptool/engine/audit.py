@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrptool.engine.shares import ShareStep, Taken, reads_input, reads_output
-from lrptool.graph import Node
+from lrptool.engine.compiling import Step
+from lrptool.engine.shares import Taken, reads_input
 from lrptool.ops import Values
-from lrptool.rules import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +43,15 @@ def _total(arrays: Sequence[Values], batch: int) -> Values:
 
 
 def ledger_entry(
-    node: Node,
-    rule: Rule,
-    step: ShareStep | None,
-    arrived: Sequence[Values],
-    passed_on: Sequence[Values],
-    activations: Mapping[str, Values],
-    reads: Sequence[str],
+    step: Step, arrived: Sequence[Values], passed_on: Sequence[Values], activations: Mapping[str, Values]
 ) -> Entry:
     """Return a node's line, given what arrived at its outputs and what it handed to its inputs."""
     batch = len(arrived[0])
     came, went = _total(arrived, batch), _total(passed_on, batch)
     taken = Taken(np.zeros(batch), np.zeros(batch))
-    if step is not None:
-        z = activations[node.outputs[0]] if reads_output(step.shares) else None
-        xs = [activations[name] for name in reads if name not in node.outputs] if reads_input(step.shares) else []
-        taken = step.taken(xs, z, arrived[0])
+    if step.shares is not None:
+        z = activations[step.preactivation] if step.preactivation else None
+        xs = [activations[name] for name in step.inputs] if reads_input(step.shares.shares) else []
+        taken = step.shares.taken(xs, z, arrived[0])
     other = came - went - taken.bias - taken.stabiliser
-    return Entry(node.name, node.op, str(rule), came, went, taken.bias, taken.stabiliser, other)
+    return Entry(step.node.name, step.node.op, str(step.rule), came, went, taken.bias, taken.stabiliser, other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from lrptool.engine.denominators import Beside
 from lrptool.errors import ModelError
 from lrptool.graph import Array, Graph, TensorSpec
+from lrptool.kernels import MEMORY
 from lrptool.ops import OnnxNode, operator
 from lrptool.version import VERSION
 
@@ -35,26 +38,31 @@ def _node_proto(node: OnnxNode) -> onnx.NodeProto:
     return proto
 
 
-def emit(graph: Graph, outputs: Sequence[str]) -> onnx.ModelProto:
+def emit(graph: Graph, outputs: Sequence[str], beside: Beside | None = None) -> onnx.ModelProto:
     """Return the ONNX model that computes the tensors `outputs` of a graph.
 
     Parameters
     ----------
     graph : Graph
     outputs : sequence of str
-        Tensors of the graph to hand out, in this order.
+        Tensors of the graph, or results of `beside`, to hand out, in this order.
+    beside : Beside, optional
+        What is computed along with the network.
     """
+    beside = beside or Beside()
     nodes: list[onnx.NodeProto] = []
     constants: dict[str, NDArray[Any]] = dict(graph.constants)
     for node in graph.nodes:
         spelling = operator(node.op, node.name).spell(node, graph)
         nodes += [_node_proto(part) for part in spelling.nodes]
         constants.update(spelling.constants)
+    nodes += [_node_proto(part) for part in beside.nodes.values()]
+    constants.update(beside.constants)
     proto = helper.make_graph(
         nodes,
         graph.name or "network",
         [_value_info(graph.input)],
-        [_value_info(graph.tensors[name]) for name in outputs],
+        [_value_info(replace(graph.tensors[beside.like.get(name, name)], name=name)) for name in outputs],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     return helper.make_model(
@@ -75,26 +83,37 @@ class Forward:
     outputs : sequence of str
     threads : int
         Threads of the session; 0 lets onnxruntime choose.
+    beside : Beside, optional
+        What is computed along with the network; its results can be among the outputs.
     """
 
-    def __init__(self, graph: Graph, outputs: Sequence[str], threads: int = 0) -> None:
+    def __init__(self, graph: Graph, outputs: Sequence[str], threads: int = 0, beside: Beside | None = None) -> None:
+        beside = beside or Beside()
         self._input = graph.input.name
         # An output that is the graph's input needs no session to compute it.
-        self._outputs = [name for name in dict.fromkeys(outputs) if name != graph.input.name]
+        names = [name for name in dict.fromkeys(outputs) if name != graph.input.name]
+        self._items = {name: graph.tensors[beside.like.get(name, name)].item_shape for name in names}
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = _FATAL
         try:
             self._session = onnxruntime.InferenceSession(
-                emit(graph, self._outputs).SerializeToString(), options, providers=["CPUExecutionProvider"]
+                emit(graph, names, beside).SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's exceptions share no public base
             raise ModelError(f"model '{graph.name}': onnxruntime refuses it: {_first_line(error)}") from error
 
     def __call__(self, x: Array) -> Mapping[str, Array]:
         """Return the chosen tensors for a batch, float32 (N, C, H, W)."""
-        values = self._session.run(self._outputs, {self._input: np.ascontiguousarray(x, np.float32)})
-        return dict(zip(self._outputs, values, strict=True)) | {self._input: x}
+        x = np.ascontiguousarray(x, np.float32)
+        # Results are written into memory that is used again, not into fresh pages.
+        binding = self._session.io_binding()
+        binding.bind_cpu_input(self._input, x)
+        values = {name: MEMORY.take((len(x), *shape), np.float32) for name, shape in self._items.items()}
+        for name, value in values.items():
+            binding.bind_output(name, "cpu", 0, np.float32, value.shape, value.ctypes.data)
+        self._session.run_with_iobinding(binding)
+        return values | {self._input: x}
 
 
 def _first_line(error: Exception) -> str:

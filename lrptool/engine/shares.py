@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lrptool.engine.fused import FusedStep, by_part
 from lrptool.errors import ConfigError
 from lrptool.ops import LinearMap, Values, WeightPart
 from lrptool.rules import InputPart, Rule, Share, Stabiliser, Term
 
 _ALL = WeightPart("all")
+_BOUNDS: tuple[InputPart, ...] = ("low", "high")
 _IMAGE_FREE: tuple[InputPart, ...] = ("one", "low", "high")
 """Parts that do not depend on the picture: their products are computed once per batch size, for one item."""
 
@@ -24,16 +26,29 @@ class Taken:
     stabiliser: Values
 
 
-def simplify(rule: Rule, *, nonnegative: bool) -> tuple[Share, ...]:
-    """Return the rule's shares with the terms dropped that are nothing when no input is negative."""
+def simplify(rule: Rule, *, nonnegative: bool, rectified: bool = False) -> tuple[Share, ...]:
+    """Return the rule's shares without what is known to be nothing.
+
+    Parameters
+    ----------
+    rule : Rule
+    nonnegative : bool
+        No input is negative: terms of its negative part go.
+    rectified : bool
+        Relevance arrives only where the pre-activation is positive: shares of negative ones go, and those of positive
+        ones need not look.
+    """
+    shares = rule.shares
+    if rectified:
+        shares = tuple(replace(share, where="everywhere") for share in shares if share.where != "negative")
     if not nonnegative:
-        return rule.shares
+        return shares
     return tuple(
         replace(
             share,
             terms=tuple(replace(term, x="all") if term.x == "pos" else term for term in share.terms if term.x != "neg"),
         )
-        for share in rule.shares
+        for share in shares
     )
 
 
@@ -77,6 +92,8 @@ class ShareStep:
         Whether all inputs are known to be ≥ 0.
     bounds : (array, array), optional
         Smallest and largest value of the network's input, broadcastable to an item; for the zbox rule.
+    rectified : bool
+        Whether relevance arrives only where the pre-activation is positive.
     """
 
     def __init__(
@@ -87,17 +104,26 @@ class ShareStep:
         *,
         nonnegative: bool,
         bounds: tuple[Values, Values] | None = None,
+        rectified: bool = False,
     ) -> None:
         self.rule = rule
-        self.shares = simplify(rule, nonnegative=nonnegative)
+        self.shares = simplify(rule, nonnegative=nonnegative, rectified=rectified)
         self._linear = linear
         self._input_shapes = input_shapes
         self._stabiliser = rule.stabiliser if any(share.normalised for share in self.shares) else Stabiliser()
         parts = {term.x for share in self.shares for term in share.terms}
         self._bounds = _bounds_of(rule, bounds, input_shapes[0]) if {"low", "high"} & parts else None
         self._image_free: dict[tuple[Term, np.dtype[np.floating]], Values] = {}
+        gathers = all(
+            linear.gather(k, tuple(part for _, part, _ in sources), np.float32) is not None
+            for sources in by_part(self.shares).values()
+            for k in range(len(input_shapes))
+        )
+        self._fused = FusedStep(self.shares, linear, self._stabiliser) if gathers and self.shares else None
 
-    def __call__(self, xs: Sequence[Values], z: Values | None, r: Values) -> tuple[Values, ...]:
+    def __call__(
+        self, xs: Sequence[Values], z: Values | None, r: Values, denominators: Mapping[int, Values] | None = None
+    ) -> tuple[Values, ...]:
         """Return the relevance of every input.
 
         Parameters
@@ -108,7 +134,20 @@ class ShareStep:
             The layer's pre-activation; None where `reads_output` is false.
         r : array
             Relevance of the layer's output, float32 or float64.
+        denominators : mapping of int to array, optional
+            Denominators that are there already, by number of share.
         """
+        if self._fused is not None:
+            given = denominators or {}
+            wanted = [
+                given[k] if k in given else self._denominator(share, xs, z, r) if share.normalised else r
+                for k, share in enumerate(self.shares)
+            ]
+            r = np.ascontiguousarray(r)
+            return tuple(
+                self._fused(k, xs[k] if xs else None, self._constants(k, r.dtype), wanted, z, r, shape)
+                for k, shape in enumerate(self._input_shapes)
+            )
         total: list[Values] | None = None
         for share in self.shares:
             s, _, _ = self._fractions(share, xs, z, r)
@@ -162,7 +201,25 @@ class ShareStep:
             product = self._product(term, xs, r)
             total = total + product if term.sign > 0 else total - product
         part = None if bias is None else self._linear.bias(bias, r)
-        return np.broadcast_to(total if part is None else total + part, r.shape)
+        total = total if part is None else total + part
+        items = len(total) if total.ndim == r.ndim else 1
+        return np.ascontiguousarray(np.broadcast_to(total, (items, *r.shape[1:])))
+
+    def image_free_denominator(self, share: Share) -> Values:
+        """Return what a denominator holds besides its products with the picture, float32, broadcastable to (1, …).
+
+        Where the layer's own pre-activation is one of its terms, the bias in there is taken off again.
+        """
+        like: Values = np.zeros((1, 1), np.float32)
+        total: Values = np.zeros((), np.float32)
+        for term in share.terms:
+            if term.x in _IMAGE_FREE:
+                product = self._product(term, (), like)
+                total = total + product if term.sign > 0 else total - product
+        own = self._linear.bias(_ALL, like) if Term("all", _ALL) in share.terms else None
+        part = None if share.bias is None else self._linear.bias(share.bias, like)
+        total = total if own is None else total - own
+        return total if part is None else total + part
 
     def _product(self, term: Term, xs: Sequence[Values], r: Values) -> Values:
         """Ŵ x̂; computed once where the picture plays no part."""
@@ -173,6 +230,12 @@ class ShareStep:
             inputs = [self._constant(term.x, shape, r.dtype) for shape in self._input_shapes]
             self._image_free[key] = self._linear.forward(inputs, term.w)
         return self._image_free[key]
+
+    def _constants(self, k: int, dtype: np.dtype[np.floating]) -> dict[InputPart, Values]:
+        """The bounds as inputs, where a share is multiplied by them."""
+        if self._bounds is None:
+            return {}
+        return {part: self._constant(part, self._input_shapes[k], dtype) for part in _BOUNDS}
 
     def _constant(self, part: InputPart, shape: tuple[int, ...], dtype: np.dtype[np.floating]) -> Values:
         """Return a part that does not depend on the picture, (1, …)."""

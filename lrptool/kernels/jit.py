@@ -24,12 +24,17 @@ from typing import Any
 import numba
 from numba.core import config
 
+from lrptool.kernels.simd import SIMD
+
 _FASTMATH = {"contract", "reassoc", "nsz"}
+# GNU OpenMP's threads spin between steps, for long enough that one busy neighbour costs a time slice at every step.
+# A short spin keeps most of the quick hand-over. Read when the library loads, so it has to be set before.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def _sources_key() -> str:
-    """Hash of all kernels' source and of numba's version."""
-    digest = hashlib.sha256(numba.__version__.encode())
+    """Hash of all kernels' source, of numba's version and of the vector instructions in use."""
+    digest = hashlib.sha256(f"{numba.__version__} {SIMD.name}".encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.name.encode() + source.read_bytes())
     return digest.hexdigest()[:16]
@@ -81,6 +86,12 @@ def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
 def is_compiled() -> bool:
     """Whether machine code of these kernels was found in the cache folder."""
     return CACHE_FOLDER is not None and any(Path(CACHE_FOLDER).rglob("*.nbc"))
+
+
+def get_threads() -> int:
+    """Return the number of threads the calling thread's kernels use."""
+    count: int = numba.get_num_threads()
+    return count
 
 
 _ONE_AT_A_TIME = threading.Lock()

@@ -49,7 +49,7 @@ def _tanh_gradient(passage: Passage) -> tuple[Values, ...]:
     return (passage.relevances[0] * (1 - y * y),)
 
 
-PASS = Treatment(_pass)
+PASS = Treatment(_pass, at_zero="as behind")
 _OUTPUTS = frozenset({"outputs"})
 
 
@@ -78,9 +78,9 @@ class Relu(_Nonnegative):
     name = "Relu"
     treatments = {
         "pass": PASS,
-        "gradient": Treatment(_relu_gradient, reads=_OUTPUTS),
+        "gradient": Treatment(_relu_gradient, reads=_OUTPUTS, at_zero="nothing"),
         "deconvnet": Treatment(_deconvnet),
-        "guided": Treatment(_guided, reads=_OUTPUTS),
+        "guided": Treatment(_guided, reads=_OUTPUTS, at_zero="nothing"),
     }
 
 
@@ -101,7 +101,7 @@ class Sigmoid(_Nonnegative):
     """1 / (1 + exp(−x))."""
 
     name = "Sigmoid"
-    treatments = {"pass": PASS, "gradient": Treatment(_sigmoid_gradient, reads=_OUTPUTS)}
+    treatments = {"pass": Treatment(_pass), "gradient": Treatment(_sigmoid_gradient, reads=_OUTPUTS)}
 
 
 @register

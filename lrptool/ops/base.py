@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from lrptool.errors import UnsupportedError
 from lrptool.graph import Attribute, Graph, Node, Shape
+from lrptool.kernels import Fraction
 
 Values = NDArray[np.floating[Any]]
 """Activations or relevance, float32 in production and float64 in the tests, batch first."""
@@ -50,8 +51,23 @@ class WeightPart:
         return weight + weight.dtype.type(self.gamma) * signed
 
 
+class Gather(Protocol):
+    """x̂ · Σ_p Ŵ_pᵀ s_p for one input of a layer, with the fractions s_p formed on the way; see `TransposedConv`."""
+
+    def plane_values(self, batch: int) -> int:
+        """Values of scratch a batch needs."""
+
+    def __call__(
+        self, fractions: Sequence[Fraction], x: Values, part: int, out: Values, planes: Values, *, accumulate: bool
+    ) -> None:
+        """Write the result into `out`, or add it."""
+
+
 class LinearMap(Protocol):
     """z = Σₖ Wₖ xₖ + b over one or several inputs: all a share rule needs to know of a layer."""
+
+    def gather(self, k: int, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> Gather | None:
+        """Return the kernel that collects input k's relevance; None where `transpose` will do."""
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return Σₖ Ŵₖ xₖ, without bias, in the shape of the layer's output."""
@@ -92,10 +108,14 @@ class Treatment:
         Passage → one array per tensor input, in the shapes of the inputs; no argument is written to.
     reads : set of {"inputs", "outputs"}
         The activations it looks at; the forward pass hands out no others.
+    at_zero : {"nothing", "as behind", "anything"}
+        Relevance handed to an input of zero: always nothing; nothing where outputs of zero get nothing, because zero
+        stays zero; or anything.
     """
 
     redistribute: Callable[[Passage], tuple[Values, ...]]
     reads: frozenset[str] = frozenset()
+    at_zero: Literal["nothing", "as behind", "anything"] = "anything"
 
 
 @dataclass(frozen=True, slots=True)

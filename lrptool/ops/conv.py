@@ -7,10 +7,11 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from lrptool.errors import ModelError
 from lrptool.graph import Graph, Node, Shape
-from lrptool.kernels import ForwardConv, Geometry, TransposedConv
+from lrptool.kernels import ONE, ForwardConv, Fraction, Geometry, TransposedConv
 from lrptool.ops.base import LinearMap, Operator, Values, WeightPart
 from lrptool.ops.registry import register
 
@@ -27,22 +28,34 @@ class ConvMap:
 
     def __init__(self, weight: Values, bias: Values | None, geometry: Geometry) -> None:
         self._weight, self._bias, self._geometry = weight, bias, geometry
-        self._packed: dict[tuple[type[Any], WeightPart], Any] = {}
+        self._channels = weight.shape[1] * geometry.group
+        self._forward: dict[tuple[WeightPart, np.dtype[Any]], ForwardConv] = {}
+        self._gather: dict[tuple[tuple[WeightPart, ...], np.dtype[Any]], TransposedConv] = {}
 
-    def _kernel(self, kind: type[Any], part: WeightPart) -> Any:
-        """Return the packed kernel of one direction and part."""
-        if (kind, part) not in self._packed:
-            self._packed[kind, part] = kind(part.of(self._weight), self._geometry)
-        return self._packed[kind, part]
+    def gather(self, k: int, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> TransposedConv:
+        """Return the transposed convolution over the sum of some parts of the weights."""
+        key = (parts, np.dtype(dtype))
+        if key not in self._gather:
+            weight = self._weight.astype(dtype, copy=False)
+            self._gather[key] = TransposedConv([part.of(weight) for part in parts], self._geometry)
+        return self._gather[key]
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return Ŵ * x, (N, O, Ho, Wo)."""
-        result: Values = self._kernel(ForwardConv, part)(xs[0])
-        return result
+        x = xs[0]
+        key = (part, x.dtype)
+        if key not in self._forward:
+            self._forward[key] = ForwardConv(part.of(self._weight.astype(x.dtype, copy=False)), self._geometry)
+        return self._forward[key](np.ascontiguousarray(x))
 
     def transpose(self, s: Values, part: WeightPart) -> tuple[Values, ...]:
         """Return Ŵᵀ s, (N, C, H, W)."""
-        return (self._kernel(TransposedConv, part)(s),)
+        gather = self.gather(0, (part,), s.dtype)
+        s = np.ascontiguousarray(s)
+        out = np.empty((len(s), self._channels, *self._geometry.in_size), s.dtype)
+        plain = Fraction(s, s, s, np.zeros(len(s), s.dtype), clip=False, normalised=False, where=0, coefficient=1.0)
+        gather([plain], out, ONE, out, np.empty(gather.plane_values(len(s)), s.dtype), accumulate=False)
+        return (out,)
 
     def bias(self, part: WeightPart, like: Values) -> Values | None:
         """Return the bias' part, (O, 1, 1)."""

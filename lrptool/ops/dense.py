@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from lrptool.errors import ModelError
 from lrptool.graph import Graph, Node, Shape
-from lrptool.kernels import PARTS, dense_forward, dense_transpose
+from lrptool.kernels import PARTS, dense_forward, dense_transpose, get_threads
 from lrptool.ops.base import LinearMap, OnnxNode, Operator, Spelling, Values, WeightPart
 from lrptool.ops.registry import register
 
@@ -25,6 +26,10 @@ class DenseMap:
     def __init__(self, weight: Values, bias: Values | None) -> None:
         self._weight, self._bias = np.ascontiguousarray(weight), bias
 
+    def gather(self, k: int, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> None:
+        """Return nothing: the fractions are few, the weights are read once by `transpose`."""
+        return
+
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return x Ŵᵀ, (N, O)."""
         out = np.empty((xs[0].shape[0], self._weight.shape[0]), xs[0].dtype)
@@ -34,7 +39,9 @@ class DenseMap:
     def transpose(self, s: Values, part: WeightPart) -> tuple[Values, ...]:
         """Return s Ŵ, (N, K)."""
         out = np.empty((s.shape[0], self._weight.shape[1]), s.dtype)
-        dense_transpose(np.ascontiguousarray(s), self._weight, PARTS[part.kind], out.dtype.type(part.gamma), out)
+        dense_transpose(
+            np.ascontiguousarray(s), self._weight, PARTS[part.kind], out.dtype.type(part.gamma), out, get_threads()
+        )
         return (out,)
 
     def bias(self, part: WeightPart, like: Values) -> Values | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from lrptool.errors import ModelError
 from lrptool.graph import Graph, Node, Shape
-from lrptool.ops.base import LinearMap, Operator, Passage, Treatment, Values, WeightPart
+from lrptool.kernels import TransposedSum
+from lrptool.ops.base import Gather, LinearMap, Operator, Passage, Treatment, Values, WeightPart
 from lrptool.ops.registry import register
 
 _GATES = ("Sigmoid", "Softmax")
@@ -47,6 +49,12 @@ class SumMap:
 
     def __init__(self, item_shapes: Sequence[tuple[int, ...]], bias: Values | None = None) -> None:
         self._item_shapes, self._bias = item_shapes, bias
+
+    def gather(self, k: int, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> Gather | None:
+        """Return the kernel for inputs of the sum's own shape; None where one was broadcast."""
+        if len(set(self._item_shapes)) > 1:
+            return None
+        return TransposedSum([float(part.of(np.ones(()))) for part in parts])
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return Σₖ ŵ xₖ."""
@@ -159,7 +167,7 @@ def _first_maximum(passage: Passage) -> tuple[Values, ...]:
     return tuple(np.where(winner == k, r, 0) for k in range(len(passage.xs)))
 
 
-_MAXIMUM = Treatment(_first_maximum, reads=frozenset({"inputs"}))
+_MAXIMUM = Treatment(_first_maximum, reads=frozenset({"inputs"}), at_zero="as behind")
 
 
 @register

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from lrptool.errors import ModelError, UnsupportedError
 from lrptool.graph import Attribute, Graph, Node, Shape
@@ -101,9 +102,9 @@ class _Lrn(Operator):
     default = "pass"
     treatments: ClassVar = {
         "pass": PASS,
-        "taylor": Treatment(_taylor, reads=_INPUTS),
+        "taylor": Treatment(_taylor, reads=_INPUTS, at_zero="nothing"),
         "gradient": Treatment(_gradient, reads=_INPUTS),
-        "linearised": Treatment(_linearised, reads=_INPUTS),
+        "linearised": Treatment(_linearised, reads=_INPUTS, at_zero="nothing"),
     }
 
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
@@ -182,6 +183,10 @@ class AffineMap:
     def __init__(self, weight: Values, bias: Values, rank: int) -> None:
         shape = (-1, *(1,) * (rank - 2))
         self._weight, self._bias = weight.reshape(shape), bias.reshape(shape)
+
+    def gather(self, k: int, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> None:
+        """Return nothing: where it matters, it is folded into a layer."""
+        return
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return ŵ x."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from lrptool.errors import ModelError
 from lrptool.graph import Attribute, Graph, Node, Shape
-from lrptool.kernels import route_to_maximum, spread_windows, sum_windows
+from lrptool.kernels import MEMORY, route_to_maximum, spread_windows, sum_windows
 from lrptool.ops.base import LinearMap, OnnxNode, Operator, Passage, Spelling, Treatment, Values, WeightPart
 from lrptool.ops.registry import register
 
@@ -97,12 +98,12 @@ class _GlobalPooling(Operator):
 def _route(passage: Passage) -> tuple[Values, ...]:
     """All relevance of a window to its first maximum in scan order; overlapping windows add."""
     x, r = passage.xs[0], passage.relevances[0]
-    out = np.zeros((x.shape[0] * x.shape[1], *x.shape[2:]), r.dtype)
-    route_to_maximum(_planes(x), _planes(r), *_window(passage.node, passage.graph), out)
+    out = MEMORY.take((x.shape[0] * x.shape[1], *x.shape[2:]), r.dtype)
+    route_to_maximum(_planes(x), _planes(r), _window(passage.node, passage.graph), out)
     return (out.reshape(x.shape),)
 
 
-_ROUTE = Treatment(_route, reads=frozenset({"inputs"}))
+_ROUTE = Treatment(_route, reads=frozenset({"inputs"}), at_zero="as behind")
 
 
 @register
@@ -153,6 +154,10 @@ class AverageMap:
     def __init__(self, window: Window, weight: Values, in_size: tuple[int, ...]) -> None:
         self._window, self._weight, self._in_size = window, weight, in_size
 
+    def gather(self, k: int, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> None:
+        """Return nothing: pooled maps are small."""
+        return
+
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return Ŵ x, (N, C, Ho, Wo)."""
         x = xs[0]
@@ -162,7 +167,7 @@ class AverageMap:
 
     def transpose(self, s: Values, part: WeightPart) -> tuple[Values, ...]:
         """Return Ŵᵀ s, (N, C, H, W)."""
-        out = np.zeros((s.shape[0] * s.shape[1], *self._in_size), s.dtype)
+        out = np.empty((s.shape[0] * s.shape[1], *self._in_size), s.dtype)
         spread_windows(_planes(s * part.of(self._weight).astype(s.dtype)), *self._window, out)
         return (out.reshape(*s.shape[:2], *self._in_size),)
 

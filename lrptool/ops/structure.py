@@ -34,7 +34,10 @@ def _split_back(passage: Passage) -> tuple[Values, ...]:
     return (np.concatenate(passage.relevances, axis=passage.node.integer("axis")),)
 
 
-_RESHAPE = {"route": Treatment(_reshape_back), "gradient": Treatment(_reshape_back)}
+_RESHAPED = Treatment(_reshape_back, at_zero="as behind")
+_RESHAPE = {"route": _RESHAPED, "gradient": _RESHAPED}
+_JOINED = Treatment(_concat_back, at_zero="as behind")
+_PARTED = Treatment(_split_back, at_zero="as behind")
 
 
 class _FirstSign(Operator):
@@ -150,7 +153,7 @@ class Concat(_FirstSign):
     """Inputs side by side along an axis."""
 
     name = "Concat"
-    treatments = {"route": Treatment(_concat_back), "gradient": Treatment(_concat_back)}
+    treatments = {"route": _JOINED, "gradient": _JOINED}
 
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
         """Sizes along the axis add up, all others agree."""
@@ -166,7 +169,7 @@ class Split(_FirstSign):
     """Slices along an axis, one output each."""
 
     name = "Split"
-    treatments = {"route": Treatment(_split_back), "gradient": Treatment(_split_back)}
+    treatments = {"route": _PARTED, "gradient": _PARTED}
 
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
         """One shape per slice."""

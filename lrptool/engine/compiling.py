@@ -1,0 +1,169 @@
+"""From a graph and a composite to the steps of the walk: all decisions, no arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lrptool.engine.denominators import Beside, in_session, spell_denominator
+from lrptool.engine.shares import ShareStep, reads_input, reads_output
+from lrptool.errors import ConfigError
+from lrptool.graph import Graph, Node
+from lrptool.ops import Passage, Values, operator
+from lrptool.rules import Composite, Rule
+
+Activations = Mapping[str, Values]
+Bounds = tuple[Values, Values]
+
+_MOVES_VALUES = ("Flatten", "Reshape")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node's turn in the walk.
+
+    Parameters
+    ----------
+    node : Node
+    rule : Rule
+    inputs : tuple of str
+        Its inputs that are tensors, not constants: where relevance goes.
+    reads : tuple of str
+        The activations it looks at.
+    redistribute : callable
+        (relevances of the outputs, activations) → relevance of every input.
+    vanishes : bool
+        Whether inputs of zero get no relevance.
+    shares : ShareStep or None
+        The share rule at work, where it is one.
+    preactivation : str or None
+        The tensor that serves a share rule as pre-activation.
+    """
+
+    node: Node
+    rule: Rule
+    inputs: tuple[str, ...]
+    reads: tuple[str, ...]
+    redistribute: Callable[[Sequence[Values], Activations], tuple[Values, ...]]
+    vanishes: bool = False
+    shares: ShareStep | None = None
+    preactivation: str | None = None
+
+
+class Compiler:
+    """Makes the steps of a graph, from the output back.
+
+    Parameters
+    ----------
+    graph : Graph
+    composite : Composite
+    bounds : Bounds, optional
+        Network-input values of a black and a white pixel, for the zbox rule.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+        In the order of the walk.
+    beside : Beside
+        What the forward session computes along with the network.
+    """
+
+    def __init__(self, graph: Graph, composite: Composite, bounds: Bounds | None) -> None:
+        self._graph, self._bounds = graph, bounds
+        self._consumers, self._producers = graph.consumers, graph.producers
+        self.beside = Beside()
+        self._vanishing: dict[str, bool] = {graph.output: False}
+        rules = composite.assign(graph)
+        steps = []
+        for node in reversed(graph.nodes):
+            step = self._share_step(node, rules[node.name]) or self._treatment_step(node, rules[node.name])
+            for name in step.inputs:
+                self._vanishing[name] = self._vanishing.get(name, True) and step.vanishes
+            steps.append(step)
+        self.steps = tuple(steps)
+
+    def _share_step(self, node: Node, rule: Rule) -> Step | None:
+        """Return the step of a layer with a share rule; None where rule or operator is of another kind."""
+        graph = self._graph
+        linear = operator(node.op, node.name).linear_map(node, graph) if rule.shares else None
+        if linear is None:
+            return None
+        inputs = tuple(name for name in node.inputs if name in graph.tensors)
+        specs = [graph.tensors[name] for name in inputs]
+        rectified = self._rectified(node, rule)
+        step = ShareStep(
+            rule,
+            linear,
+            [spec.item_shape for spec in specs],
+            nonnegative=all(spec.nonnegative for spec in specs),
+            bounds=self._bounds_at(node) if rule.name == "zbox" else None,
+            rectified=rectified is not None,
+        )
+        spelled = {
+            number: spell_denominator(node, number, step, graph, self.beside)
+            for number, share in enumerate(step.shares)
+            if in_session(node, share)
+        }
+        x_names = inputs if reads_input(step.shares) else ()
+        z_name = (rectified or node.outputs[0]) if reads_output(step.shares) else None
+
+        def redistribute(relevances: Sequence[Values], activations: Activations) -> tuple[Values, ...]:
+            # Activations that come from elsewhere than the session, in float64 say, have no denominators among them.
+            denominators = {number: activations[name] for number, name in spelled.items() if name in activations}
+            z = activations[z_name] if z_name else None
+            return step([activations[name] for name in x_names], z, relevances[0], denominators)
+
+        reads = (*x_names, *([z_name] if z_name else []), *spelled.values())
+        terms = [term.x for share in step.shares for term in share.terms]
+        vanishes = all(x in ("all", "pos", "neg") for x in terms)
+        return Step(node, rule, inputs, reads, redistribute, vanishes, step, z_name)
+
+    def _treatment_step(self, node: Node, rule: Rule) -> Step:
+        """Return the step of a node with a treatment."""
+        graph = self._graph
+        treatment = operator(node.op, node.name).treatment(node, rule.name)
+        tensors = tuple(name for name in node.inputs if name in graph.tensors)
+        x_names = node.inputs if "inputs" in treatment.reads else ()
+        y_names = node.outputs if "outputs" in treatment.reads else ()
+        epsilon = rule.number("epsilon") if rule.takes("epsilon") else 0.0
+
+        def redistribute(relevances: Sequence[Values], activations: Activations) -> tuple[Values, ...]:
+            xs = tuple(activations[name] if name in activations else graph.constants[name] for name in x_names)
+            ys = tuple(activations[name] for name in y_names)
+            return treatment.redistribute(Passage(node, graph, xs, ys, tuple(relevances), epsilon))
+
+        reads = tuple(name for name in (*x_names, *y_names) if name in graph.tensors)
+        behind = all(self._vanishing.get(name, True) for name in node.outputs)
+        vanishes = treatment.at_zero == "nothing" or (treatment.at_zero == "as behind" and behind)
+        return Step(node, rule, tensors, reads, redistribute, vanishes)
+
+    def _rectified(self, node: Node, rule: Rule) -> str | None:
+        """Return the ReLU's output that serves as the node's pre-activation, where nothing is lost by it.
+
+        Relevance of an output that the ReLU set to zero is zero then, whatever its pre-activation was.
+        """
+        readers = self._consumers.get(node.outputs[0], ())
+        normalised = any(share.normalised for share in rule.shares)
+        if len(readers) != 1 or readers[0].op != "Relu" or node.outputs[0] == self._graph.output:
+            return None
+        if not normalised or np.float32(rule.stabiliser.epsilon) <= 0 or rule.stabiliser.relative:
+            return None
+        return readers[0].outputs[0] if self._vanishing.get(node.outputs[0], False) else None
+
+    def _bounds_at(self, node: Node) -> Bounds | None:
+        """Return the bounds of the pixels in the shape of a node's input, which has to hold nothing but the pixels."""
+        graph, source = self._graph, node.inputs[0]
+        while source in self._producers and self._producers[source].op in _MOVES_VALUES:
+            source = self._producers[source].inputs[0]
+        if source != graph.input.name:
+            raise ConfigError(
+                f"rule 'zbox' is for a layer that reads the pixels; node '{node.name}' does not",
+                hint="match it with {position: first}, or take another rule for the first layer",
+            )
+        if self._bounds is None:
+            return None
+        shape = graph.tensors[node.inputs[0]].item_shape
+        low, high = (np.broadcast_to(bound, graph.input.item_shape).reshape(shape) for bound in self._bounds)
+        return low, high

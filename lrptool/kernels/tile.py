@@ -1,0 +1,106 @@
+"""The innermost loop, emitted as vector code: a tile of outputs kept in registers.
+
+    tile[m, v] = Σ_k weights[places[k], m] · source[offsets[k] + v]
+
+for `rows` weights m and `vecs` registers of neighbouring positions v. Every step of the sum loads `vecs` vectors,
+broadcasts `rows` weights and does rows × vecs multiply-adds; nothing is stored before the end. numba's own vectoriser
+reaches a third of this speed, because it keeps the accumulators in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from lrptool.kernels.simd import Simd
+
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+_ELEMENT = {types.float32: (ir.FloatType(), "f32"), types.float64: (ir.DoubleType(), "f64")}
+
+
+def _multiply_add(builder: Any, vector: Any, suffix: str, *, fused: bool) -> Callable[[Any, Any, Any], Any]:
+    """Return the emitter of a · b + c."""
+    if not fused:
+        return lambda a, b, c: builder.fadd(builder.fmul(a, b), c)
+    name = f"llvm.fma.v{vector.count}{suffix}"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
+    return lambda a, b, c: builder.call(function, [a, b, c])
+
+
+def _emit(builder: Any, args: Any, element: Any, suffix: str, rows: int, vecs: int, lanes: int, *, fused: bool) -> None:
+    """Emit the loop over k and the stores behind it."""
+    weights, source, offsets, places, terms, out = args
+    vector = ir.VectorType(element, lanes)
+    undefined = ir.Constant(vector, ir.Undefined)
+    first_lane = ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes)
+    align = 4 if suffix == "f32" else 8
+    multiply_add = _multiply_add(builder, vector, suffix, fused=fused)
+
+    def at(pointer: Any, index: int) -> Any:
+        return builder.bitcast(builder.gep(pointer, [ir.Constant(_I64, index)]), vector.as_pointer())
+
+    entry, function = builder.block, builder.function
+    body, done = function.append_basic_block("terms"), function.append_basic_block("store")
+    builder.branch(body)
+    builder.position_at_end(body)
+    k = builder.phi(_I64)
+    sums = [builder.phi(vector) for _ in range(rows * vecs)]
+    starts = [(k, ir.Constant(_I64, 0))]
+    starts += [(phi, ir.Constant(vector, [0.0] * lanes)) for phi in sums]
+    for phi, value in starts:
+        phi.add_incoming(value, entry)
+    shifted = builder.gep(source, [builder.load(builder.gep(offsets, [k]))])
+    loaded = [builder.load(at(shifted, v * lanes), align=align) for v in range(vecs)]
+    place = builder.load(builder.gep(places, [k]))
+    weight = builder.gep(weights, [builder.mul(place, ir.Constant(_I64, rows))])
+    totals = []
+    for m in range(rows):
+        scalar = builder.load(builder.gep(weight, [ir.Constant(_I64, m)]))
+        spread = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
+        spread = builder.shuffle_vector(spread, undefined, first_lane)
+        totals += [multiply_add(spread, loaded[v], sums[m * vecs + v]) for v in range(vecs)]
+    following = builder.add(k, ir.Constant(_I64, 1))
+    for phi, value in [(k, following), *zip(sums, totals, strict=True)]:
+        phi.add_incoming(value, body)
+    builder.cbranch(builder.icmp_signed("<", following, terms), body, done)
+    builder.position_at_end(done)
+    for index, total in enumerate(totals):
+        builder.store(total, at(out, index * lanes), align=align)
+
+
+def make_tile(rows: int, vecs: int, simd: Simd) -> Any:
+    """Return the tile as a function numba can call.
+
+    The function takes pointers to weights (·, rows), source, int64 offsets (K,) and places (K,), the number of terms
+    K ≥ 1, and a pointer to where rows × (vecs · lanes) results go. It reads `vecs` whole registers from every offset
+    on: the source needs that much room behind its last value. float32, or float64 with half the lanes.
+    """
+
+    @intrinsic
+    def tile(typingctx, weights, source, offsets, places, terms, out):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        element, suffix = _ELEMENT[weights.dtype]
+        lanes = simd.lanes if suffix == "f32" else simd.lanes // 2
+
+        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+            _emit(builder, args, element, suffix, rows, vecs, lanes, fused=simd.fused)
+            return context.get_dummy_value()
+
+        return types.void(weights, source, offsets, places, terms, out), generate
+
+    return tile
+
+
+@intrinsic
+def pointer_to(typingctx, array, index):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Return a pointer to item `index` of a contiguous array, as if it were flat."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.gep(data, [args[1]])
+
+    return types.CPointer(array.dtype)(array, index), generate
