@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrptool.kernels.jit import get_threads
-from lrptool.kernels.product import ONE, SLACK, best_shape, product
+from lrptool.kernels.product import ONE, SLACK, best_shape, product, rows_of
 from lrptool.kernels.schedule import APART
-from lrptool.kernels.simd import TileShape
 
 Values = NDArray[np.floating[Any]]
 Offsets = NDArray[np.int64]
@@ -95,7 +94,7 @@ class ForwardConv:
         ).reshape(weight.shape[1], -1)
         self._shape = best_shape(weight.shape[0] // g.group, g.out_size[0] * self._cols)
         terms = weight.reshape(g.group, weight.shape[0] // g.group, -1).transpose(0, 2, 1)
-        self._weights = _blocks(terms, self._shape[0])
+        self._weights = _blocks(terms, rows_of(self._shape))
         self._channels = weight.shape[0]
 
     def __call__(self, x: Values) -> Values:
@@ -110,7 +109,8 @@ class ForwardConv:
         out = np.empty((batch, self._channels, *g.out_size), x.dtype)
         steps, landing = g.out_size, (0, g.out_size[0], 0, g.out_size[1])
         nothing = out[:, :0]
-        product(self._shape)(
+        product(
+            self._shape,
             np.empty((0, 4)),
             nothing,
             (nothing, nothing),
@@ -140,7 +140,7 @@ class _Phase:
 
     weights: Values
     offsets: Offsets
-    shape: TileShape
+    shape: int
     first: tuple[int, int, int, int]
     last: tuple[int, int, int, int]
 
@@ -208,7 +208,8 @@ class TransposedConv:
         if not self._covered and not accumulate:
             out[...] = 0
         for phase in self._phases:
-            product(phase.shape)(
+            product(
+                phase.shape,
                 pack,
                 one.r,
                 (one.denominator, other.denominator),
@@ -256,7 +257,7 @@ class TransposedConv:
         shape = best_shape(self._channels, self._steps[0] * self._cols)
         (sy, y0, u0, u1), (sx, x0, v0, v1) = self._landing(0, a), self._landing(1, b)
         last = (u0, min(u1, self._steps[0]), v0, min(v1, self._steps[1]))
-        return _Phase(_blocks(terms, shape[0]), offsets, shape, (sy, y0, sx, x0), last)
+        return _Phase(_blocks(terms, rows_of(shape)), offsets, shape, (sy, y0, sx, x0), last)
 
 
 def _blocks(terms: Values, rows: int) -> Values:

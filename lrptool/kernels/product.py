@@ -8,16 +8,13 @@ by a constant. So a table of offsets describes stride, dilation and padding, and
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 import numpy as np
 from numba import prange
 
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.pack import pack_plane
 from lrptool.kernels.schedule import APART, PIECES_PER_THREAD, look, take
-from lrptool.kernels.simd import SIMD, TileShape
+from lrptool.kernels.simd import SIMD
 from lrptool.kernels.tile import make_tile, pointer_to
 
 SLACK = 128
@@ -111,12 +108,42 @@ def _living(alive, offsets, out_offsets, out_places):  # type: ignore[no-untyped
     return count
 
 
-@cache
-def product(shape: TileShape) -> Any:
-    """Return the product for a shape of tile, fractions and factor included.
+# Tiles as globals, chosen at run time: as variables of a closure they would be part of the key under which machine code
+# is kept, and a new process would never find it.
+_SHAPES = (SIMD.tiles * 3)[:3] if len(SIMD.tiles) < 3 else SIMD.tiles
+_ROWS, _VECS = tuple(rows for rows, _ in _SHAPES), tuple(vecs for _, vecs in _SHAPES)
+_MANY, _SOME, _FEW = (make_tile(rows, vecs, SIMD) for rows, vecs in _SHAPES)
+_REGISTER = SIMD.lanes * 4
 
-    The function takes
 
+@kernel(parallel=True)
+def product(  # type: ignore[no-untyped-def]
+    shape,
+    fractions,
+    r,
+    dens,
+    z,
+    epsilons,
+    layout,
+    planes,
+    alive,
+    weights,
+    offsets,
+    steps,
+    first,
+    last,
+    x,
+    part,
+    out,
+    accumulate,
+    counters,
+    threads,
+):
+    """Compute the product, fractions and factor included, with the tile of `SIMD.tiles[shape]`.
+
+    Parameters are
+
+    - shape: which tile
     - fractions (F, 4): coefficient, where, clip, normalised of each, F ≤ 2; none: the planes are packed already
     - r (N, O, Ho, Wo), dens: two arrays of r's shape or (1, …), z likewise, epsilons (2, N)
     - layout: rows, cols, top, left of a plane; planes (N, G, L); alive bool (N, G, planes)
@@ -127,93 +154,73 @@ def product(shape: TileShape) -> Any:
     Threads take pieces of work from the counters: a thread that is held up costs its own piece. Each piece owns its
     part of the result and sums in one fixed order, so results do not depend on the threads.
     """
-    rows, vecs = shape
-    tile = make_tile(rows, vecs, SIMD)
-    register = SIMD.lanes * 4
-
-    @kernel(parallel=True)
-    def run(  # type: ignore[no-untyped-def]
-        fractions,
-        r,
-        dens,
-        z,
-        epsilons,
-        layout,
-        planes,
-        alive,
-        weights,
-        offsets,
-        steps,
-        first,
-        last,
-        x,
-        part,
-        out,
-        accumulate,
-        counters,
-        threads,
-    ):
-        groups, blocks, stored = weights.shape[0], weights.shape[1], weights.shape[2]
-        batch, channels, cols = out.shape[0], out.shape[1] // groups, layout[1]
-        width = vecs * (register // out.itemsize)
-        size = (steps[0] - 1) * cols + steps[1]
-        columns = -(-size // width)
-        total = batch * groups * blocks * columns
-        near = planes.shape[2] <= _NEAR
-        piece = max(1, total // (threads * PIECES_PER_THREAD))
-        to_pack = batch * len(fractions) * r.shape[1]
-        pack_piece = max(1, to_pack // (threads * PIECES_PER_THREAD))
-        for _ in prange(threads):
+    groups, blocks, stored = weights.shape[0], weights.shape[1], weights.shape[2]
+    batch, channels, cols = out.shape[0], out.shape[1] // groups, layout[1]
+    rows, vecs = (_ROWS[shape], _VECS[shape])
+    width = vecs * (_REGISTER // out.itemsize)
+    size = (steps[0] - 1) * cols + steps[1]
+    columns = -(-size // width)
+    total = batch * groups * blocks * columns
+    near = planes.shape[2] <= _NEAR
+    piece = max(1, total // (threads * PIECES_PER_THREAD))
+    to_pack = batch * len(fractions) * r.shape[1]
+    pack_piece = max(1, to_pack // (threads * PIECES_PER_THREAD))
+    for _ in prange(threads):
+        begin = take(counters, 0, pack_piece)
+        while begin < to_pack:
+            end = min(begin + pack_piece, to_pack)
+            for step in range(begin, end):
+                _pack(step, fractions, r, dens, z, epsilons, layout, planes, alive)
+            take(counters, APART, end - begin)
             begin = take(counters, 0, pack_piece)
-            while begin < to_pack:
-                end = min(begin + pack_piece, to_pack)
-                for step in range(begin, end):
-                    _pack(step, fractions, r, dens, z, epsilons, layout, planes, alive)
-                take(counters, APART, end - begin)
-                begin = take(counters, 0, pack_piece)
-            # Nobody reads a plane before all are written. Pieces are short, so this is.
-            while look(counters, APART) < to_pack:
-                pass
-            own_offsets, own_places = np.empty(offsets.size, np.int64), np.empty(offsets.size, np.int64)
-            terms = _living(alive, offsets, own_offsets, own_places)
-            scratch = np.zeros((rows, width), out.dtype)
-            begin = take(counters, 2 * APART, piece)
-            while begin < total:
-                for step in range(begin, min(begin + piece, total)):
-                    if near:
-                        column, rest = step % columns, step // columns
-                        block, rest = rest % blocks, rest // blocks
+        # Nobody reads a plane before all are written. Pieces are short, so this is.
+        while look(counters, APART) < to_pack:
+            pass
+        own_offsets, own_places = np.empty(offsets.size, np.int64), np.empty(offsets.size, np.int64)
+        terms = _living(alive, offsets, own_offsets, own_places)
+        scratch = np.zeros((rows, width), out.dtype)
+        begin = take(counters, 2 * APART, piece)
+        while begin < total:
+            for step in range(begin, min(begin + piece, total)):
+                if near:
+                    column, rest = step % columns, step // columns
+                    block, rest = rest % blocks, rest // blocks
+                else:
+                    block, rest = step % blocks, step // blocks
+                    column, rest = rest % columns, rest // columns
+                g, n = rest % groups, rest // groups
+                q = column * width
+                if terms > 0:
+                    w = pointer_to(weights, (g * blocks + block) * stored * rows)
+                    s = pointer_to(planes, (n * groups + g) * planes.shape[2] + q)
+                    o, p, t = pointer_to(own_offsets, 0), pointer_to(own_places, 0), pointer_to(scratch, 0)
+                    if shape == 0:
+                        _MANY(w, s, o, p, terms, t)
+                    elif shape == 1:
+                        _SOME(w, s, o, p, terms, t)
                     else:
-                        block, rest = step % blocks, step // blocks
-                        column, rest = rest % columns, rest // columns
-                    g, n = rest % groups, rest // groups
-                    q = column * width
-                    if terms > 0:
-                        tile(
-                            pointer_to(weights, (g * blocks + block) * stored * rows),
-                            pointer_to(planes, (n * groups + g) * planes.shape[2] + q),
-                            pointer_to(own_offsets, 0),
-                            pointer_to(own_places, 0),
-                            terms,
-                            pointer_to(scratch, 0),
-                        )
-                    source = x[n if x.shape[0] > 1 else 0]
-                    end = min(q + width, size)
-                    for m in range(min(rows, channels - block * rows)):
-                        i = g * channels + block * rows + m
-                        _store(scratch, m, q, end, cols, first, last, source[i], part, out[n, i], accumulate)
-                begin = take(counters, 2 * APART, piece)
-
-    return run
+                        _FEW(w, s, o, p, terms, t)
+                source = x[n if x.shape[0] > 1 else 0]
+                end = min(q + width, size)
+                for m in range(min(rows, channels - block * rows)):
+                    i = g * channels + block * rows + m
+                    _store(scratch, m, q, end, cols, first, last, source[i], part, out[n, i], accumulate)
+            begin = take(counters, 2 * APART, piece)
 
 
-def best_shape(channels: int, size: int) -> TileShape:
-    """Return the shape of tile that wastes least on `channels` rows and `size` positions."""
+def rows_of(shape: int) -> int:
+    """Return the rows of a tile."""
+    return _SHAPES[shape][0]
 
-    def useful(shape: TileShape) -> float:
-        rows, width = shape[0], shape[1] * SIMD.lanes
+
+def best_shape(channels: int, size: int) -> int:
+    """Return which tile wastes least on `channels` rows and `size` positions."""
+
+    def useful(shape: int) -> float:
+        rows, vecs = _SHAPES[shape]
+        width = vecs * SIMD.lanes
         filled = channels / (-(-channels // rows) * rows) * size / (-(-size // width) * width)
         # A step loads rows + vecs values for rows · vecs multiply-adds.
-        return filled * min(1.0, rows * shape[1] / (rows + shape[1]) / 2)
+        return filled * min(1.0, rows * vecs / (rows + vecs) / 2)
 
-    return max(SIMD.tiles, key=useful)
+    return max(range(len(_SHAPES)), key=useful)
