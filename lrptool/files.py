@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,17 +37,16 @@ def replacing(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
         The file is there already, or cannot be written.
     """
     refuse_existing(path, force=force)
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:64]}.", suffix=".part", dir=path.parent)
+        # os.open, not mkstemp: that makes files for the owner's eyes only, and results get the usual permissions.
+        unfinished = path.parent / f".{path.name[:32]}.{secrets.token_hex(8)}.part"
+        handle = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), _MODE)
+        temporary = unfinished
         with os.fdopen(handle, "wb") as stream:
             yield stream
-        # mkstemp makes files for the owner's eyes only; results get the usual permissions.
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(_MODE & ~mask)
         refuse_existing(path, force=force)
-        Path(temporary).replace(path)
+        temporary.replace(path)
         temporary = None
     except OSError as error:
         raise OutputError(
@@ -56,4 +55,4 @@ def replacing(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
     finally:
         if temporary is not None:
             with suppress(OSError):
-                Path(temporary).unlink()
+                temporary.unlink()

@@ -104,12 +104,36 @@ def test_weights_of_another_net() -> None:
         (("nowhere.prototxt",), "nowhere.prototxt: no such file", ".caffemodel"),
         (("lenet", "-w", "nowhere.caffemodel"), "nowhere.caffemodel: no such file", "random[:SEED]"),
         (("net.onnx",), "net.onnx: no such file", ".prototxt"),
+        (("lenet", "-w", "."), ".: expected a file with weights, found a folder", "random[:SEED]"),
     ],
 )
 def test_models_that_are_not_there(args: tuple[str, ...], message: str, hint: str) -> None:
     said = refused(MODEL, DIGIT, "-m", *args)
     assert f"error: {message}" in said
     assert hint in said
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "n\0n"], ids=["long", "nul"])
+@pytest.mark.parametrize("options", [("-m",), ("-m", "lenet", "-w"), ("-m", "lenet", "--models-dir")])
+def test_names_that_no_file_has(name: str, options: tuple[str, ...]) -> None:
+    said = refused(MODEL, DIGIT, *options, name, hint=False)
+    assert "cannot be opened" in said
+    assert "\0" not in said
+
+
+@pytest.mark.parametrize("weights", ["random:abc", "random:-1", "random:", "random:" + "1" * 19, "random:1:2"])
+def test_seeds_that_are_none(weights: str) -> None:
+    said = refused(MODEL, DIGIT, "-m", PROTOTXT, "-w", weights, hint=False)
+    assert "expected random[:SEED], SEED of up to 18 digits" in said
+
+
+def test_a_card_with_mistakes_stops_its_own_model_only() -> None:
+    Path("models/bad").mkdir(parents=True)
+    Path("models/bad/card.yaml").write_text("name: [")
+    assert run("predict", DIGIT, "-m", "lenet", "--models-dir", "models").code == 0
+    said = refused(CONFIG, DIGIT, "-m", "bad", "--models-dir", "models", hint=False)
+    assert "error: models/bad/card.yaml: not YAML" in said
+    assert "unknown model 'baad'" in refused(MODEL, DIGIT, "-m", "baad", "--models-dir", "models")
 
 
 PHOTO = (SAMPLES / "photo_of_a_digit.jpg").read_bytes()
@@ -222,6 +246,20 @@ def test_outputs_that_cannot_be_written(folder: Path) -> None:
     Path("x.png").mkdir()
     assert "x.png: there already" in refused(OUTPUT, DIGIT, "-m", "lenet", "-o", "x.png")
     assert "x.png: cannot be written: Is a dir" in refused(OUTPUT, DIGIT, "-m", "lenet", "-o", "x.png", "--force")
+
+
+def test_an_input_is_never_replaced(folder: Path) -> None:
+    Path("d.png").write_bytes(DIGIT.read_bytes())
+    Path("link.png").symlink_to("d.png")
+    for output in ("d.png", "./d.png", "link.png", "{stem}.png"):
+        said = refused(OUTPUT, "d.png", "-m", "lenet", "-o", output, "--force")
+        assert "is one of the inputs" in said
+    # Not even that of another picture.
+    done = run("explain", EIGHT, "d.png", "-m", "lenet", "-t", "3", "-o", "{index}.png", "--force")
+    assert done.code == PARTIAL
+    Path("3.png").write_bytes(DIGIT.read_bytes())
+    assert "3.png: is one of the inputs" in refused(OUTPUT, "3.png", "-m", "lenet", "-o", "{index}.png", "--force")
+    assert Path("d.png").read_bytes() == DIGIT.read_bytes()
 
 
 def test_what_is_there_already_is_kept() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def test_the_default_name_is_made_of_picture_and_class(folder: Path) -> None:
         ("a/b", ["a", "a/b", "a/b/digit_3_three_drei.png"]),
         ("one.png", ["one.png"]),
         ("d/one.png", ["d", "d/one.png"]),
-        ("{stem}-{target}-{index:02d}.png", ["digit_3-three_drei-03.png"]),
+        ("{stem}-{target}-{index}.png", ["digit_3-three_drei-3.png"]),
         ("{model}/{composite}/{number}", ["lenet", "lenet/epsilon", "lenet/epsilon/000000.png"]),
         ("one.npy", ["one.npy"]),
         ("{index}.json", ["3.json"]),
@@ -156,6 +157,76 @@ def test_the_best_and_the_named_classes(folder: Path) -> None:
     named = explain("-t", "8", "-t", "top", "-t", "5", "--json", "--force").records
     assert [one["target"] for one in named] == [8, 3, 5]
     assert [one["score"] for one in named] == pytest.approx([float(scores[k]) for k in (8, 3, 5)], rel=1e-6)
+
+
+def test_the_number_is_the_place_in_the_run(folder: Path) -> None:
+    np.save("two.npy", lenet().read([DIGIT, EIGHT]))
+    # Batches of 1 and of all: what failed before counts in both.
+    for size in (1, 8):
+        done = run("explain", "missing.png", DIGIT, "gone.png", "two.npy", EIGHT, "-m", "lenet", "--batch-size", size,
+                   "-o", f"{size}/{{number}}.png")  # fmt: skip
+        assert done.code == 8
+        assert listing(folder / str(size)) == [f"{k:06d}.png" for k in (1, 3, 4, 5)]
+
+
+def test_classes_of_one_name_get_names_of_their_own(folder: Path) -> None:
+    names = ["maillot", "one", "b", "maillot, tank suit", "B", "five", "..", "x" * 300, "a/b", "a b"]
+    (folder / "labels.txt").write_text("\n".join(names))
+    said = explain("--top", 10, "--labels", "labels.txt", "--json", "-o", "out/{target}.png").records
+    assert len(said) == 10
+    expected = {
+        0: "maillot_0", 1: "one", 2: "b_2", 3: "maillot_3", 4: "B_4", 5: "five", 6: "class", 7: "x" * 80,
+        8: "a_b_8", 9: "a_b_9",
+    }  # fmt: skip
+    assert {one["target"]: one["files"] for one in said} == {k: [f"out/{name}.png"] for k, name in expected.items()}
+
+
+def test_a_class_is_explained_once(folder: Path) -> None:
+    (folder / "labels.txt").write_text("\n".join(NAMES))
+    args = ("-t", "3", "-t", "three/drei", "-t", "top", "-t", "8", "-t", "TOP:1", "-t", "3")
+    assert [one["target"] for one in explain(*args, "--labels", "labels.txt", "--json").records] == [3, 8]
+    explain("-t", "3", "-t", "3", "-o", "x.png")
+
+
+def test_a_label_that_is_another_class_s_number(folder: Path) -> None:
+    (folder / "labels.txt").write_text("\n".join(["five", *"123406789"]))
+    said = explain("-t", "five", "-t", "0", "--labels", "labels.txt", "--json").records
+    assert [one["target"] for one in said] == [0, 5]
+
+
+def test_no_more_of_the_best_than_there_are() -> None:
+    said = explain("--top", 11, "--json").records
+    assert sorted(one["target"] for one in said) == list(range(10))
+
+
+def test_nothing_is_kept_in_dev_null(folder: Path) -> None:
+    done = explain("-o", os.devnull)
+    assert listing(folder) == []
+    assert done.text == f"{DIGIT}: 3  99.3%  score {float(lenet().predict(DIGIT).scores[0, 3]):.4g}\n"
+    assert record("-o", os.devnull, "--save", "npy,json")["files"] == []
+
+
+def test_a_folder_may_be_called_like_a_picture(folder: Path) -> None:
+    (folder / "heat.jpg").mkdir()
+    explain("-o", "heat.jpg")
+    assert listing(folder) == ["heat.jpg", "heat.jpg/digit_3_3.png"]
+
+
+def test_odd_names_do_not_break_the_line(folder: Path) -> None:
+    for name in ("a\nb.png", "c\x1b[31m.png", "d\udcff.png"):
+        (folder / name).write_bytes(DIGIT.read_bytes())
+    (folder / "labels.txt").write_text("\n".join([*NAMES[:3], "th\x1b[2J\tree", *NAMES[4:]]))
+    names = sorted(path.name for path in folder.glob("*.png"))
+    for command in (("explain", "-o", "out"), ("predict",)):
+        done = pipe(*command, *names, "-m", "lenet", "--labels", "labels.txt", cwd=folder)
+        assert (done.code, done.err) == (0, "")
+        lines = done.text.split("\n")
+        assert (len(lines), lines[-1], "\x1b" in done.text) == (4, "", False)
+        starts = ("a\\nb.png", "c\\x1b[31m.png", "d\\udcff.png")
+        assert all(line.startswith(start) for line, start in zip(lines[:3], starts, strict=True))
+        assert all("th\\x1b[2J\\tree" in line for line in lines[:3])
+    said = pipe("predict", *names, "-m", "lenet", "--json", cwd=folder).records
+    assert [one["input"] for one in said] == names
 
 
 def test_labels_and_their_beginnings(folder: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -14,7 +16,11 @@ import numpy as np
 import pytest
 import yaml
 
+from lrptool.cli.explain import COLOUR_MAPS
 from lrptool.cli.main import cli
+from lrptool.cli.sources import Failure, Source, in_batches
+from lrptool.errors import InputError
+from lrptool.imaging.colormap import COLORMAPS
 from lrptool.rules import CATALOGUE, Composite, preset_names
 from lrptool.version import VERSION
 from tests.command import DIGIT, EIGHT, lenet, listing, run
@@ -43,7 +49,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ((DIGIT, "-o", "x.npy", "--save", "png"), "-o x.npy is a .npy, but --save asks for png"),
         ((DIGIT, "-o", "{stm}.png"), "unknown field {stm}, known: {stem}"),
         ((DIGIT, "-o", "{stem"), "expected '}' before end of string"),
-        ((DIGIT, "-o", "{stem:05d}"), "Unknown format code 'd'"),
+        ((DIGIT, "-o", "{index:05d}"), "fields are bare names: {stem}, {target}"),
+        ((DIGIT, "-o", "{stem:>{index}}"), "fields are bare names"),
+        ((DIGIT, "-o", "{stem!r}"), "fields are bare names"),
+        ((DIGIT, "-o", "{stem.__class__}"), "unknown field {stem.__class__}"),
+        ((DIGIT, "-o", "heat.jpg"), "heat.jpg: expected .png, .npy, .npz, .json or a folder"),
+        ((DIGIT, "-o", "{stem}.JPG"), "expected .png, .npy, .npz, .json or a folder"),
+        ((DIGIT, "-o", ""), "expected a folder, a file or a pattern, found ''"),
+        ((DIGIT, "-o", "x.png", "--top", "3"), "-o with a plain file name takes one picture and one target"),
+        ((DIGIT, "-o", "x.npy", "-t", "3", "-t", "8"), "takes one picture and one target"),
+        ((DIGIT, EIGHT, "-o", "x.png"), "takes one picture and one target"),
+        ((DIGIT, "missing.png", "-o", "x.png", "--batch-size", "1"), "takes one picture and one target"),
+        ((DIGIT, "-w", ""), "expected a name or a file, found nothing"),
+        ((DIGIT, "--raw-scale", "nan"), "expected a finite number, found 'nan'"),
+        ((DIGIT, "--input-scale", "1e39"), "expected a finite number"),
+        ((DIGIT, "--mean", "1,inf"), "expected finite numbers, found '1,inf'"),
+        ((DIGIT, "--percentile", "nan"), "expected a finite number"),
         ((DIGIT, "--save", "gif"), "expected some of png, npy, npz, json, found 'gif'"),
         ((DIGIT, "--save", ""), "found nothing"),
         ((DIGIT, "--top", "2", "-t", "3"), "--top and --target exclude each other"),
@@ -60,6 +81,36 @@ def test_usage(args: tuple[object, ...], message: str) -> None:
     assert done.err.startswith("Usage: ")
     assert message in done.err
     assert listing(Path()) == []
+
+
+def test_no_model_at_all() -> None:
+    for name in ("explain", "predict"):
+        done = run(name, DIGIT, "-m", "")
+        assert (done.code, done.out) == (2, b"")
+        assert "expected a name or a file, found nothing" in done.err
+
+
+@pytest.mark.parametrize("size", [1, 8])
+def test_an_array_of_several_for_one_file(size: int) -> None:
+    np.save("two.npy", lenet().read([DIGIT, EIGHT]))
+    done = run("explain", "two.npy", "-m", "lenet", "-o", "x.png", "--batch-size", size)
+    assert (done.code, done.out, listing(Path())) == (2, b"", ["two.npy"])
+    assert "takes one picture and one target" in done.err
+
+
+@pytest.mark.parametrize("key", ["rule", "cls", "where", "name", "data", "self", "name_or_path"])
+def test_parameters_called_like_ours(key: str) -> None:
+    rule = run("explain", DIGIT, "-m", "lenet", "--rule", "epsilon", "--set", f"{key}=1")
+    composite = run("explain", DIGIT, "-m", "lenet", "-c", "epsilon", "--set", f"{key}=1")
+    for done in (rule, composite):
+        assert (done.code, done.out) == (6, b"")
+        assert f"no parameter '{key}'" in done.err
+
+
+def test_settings_that_are_no_yaml() -> None:
+    done = run("explain", DIGIT, "-m", "lenet", "--rule", "epsilon", "--set", "epsilon=[1")
+    assert (done.code, done.out) == (6, b"")
+    assert done.err.startswith("lrptool: error: --set epsilon: not YAML: ")
 
 
 def test_an_unknown_command() -> None:
@@ -92,6 +143,11 @@ def test_help_and_version_of_the_whole() -> None:
     assert done.code == 0
     listed = re.findall(r"^  (\w+)  +\S", done.text.split("Commands:")[1], re.MULTILINE)
     assert listed == list(COMMANDS)
+    assert "…" not in done.text
+    assert "..." not in done.text.split("Commands:")[1]
+    commands = done.text.split("Commands:\n")[1].splitlines()
+    assert len(commands) == len(COMMANDS)
+    assert max(map(len, commands)) <= 80
     assert run("--version").text == f"lrptool, version {VERSION}\n"
 
 
@@ -104,6 +160,12 @@ def test_the_readme_speaks_of_commands_and_options_that_are_there() -> None:
         known = {opt for option in command(name).params for opt in option.opts}
         for option in re.findall(r"(?<= )--?[a-z][\w-]*", re.split(r"[|#>]", rest)[0]):
             assert option in known, f"lrptool {name} {option}"
+    known = {opt for name in COMMANDS for option in command(name).params for opt in option.opts}
+    known = {opt for opt in known if opt.startswith("--")}
+    assert known <= set(re.findall(r"--[a-z][\w-]*", text))
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)) == set(targets)
+    assert set(COLORMAPS) == set(COLOUR_MAPS) <= set(re.findall(r"`([\w-]+)`", text))
     known = {opt for option in command("explain").params for opt in option.opts}
     table = "\n".join(line for line in text.splitlines() if line.startswith("| `--"))
     assert len(set(re.findall(r"--[a-z][\w-]*", table))) > 15
@@ -171,6 +233,36 @@ def test_a_rule_is_explained(name: str) -> None:
         assert f"  {parameter} (default " in done.text
 
 
+def test_defaults_of_a_rule_are_told_apart() -> None:
+    said = run("rules", "alpha-beta").text
+    for line in ("  alpha (default 2): ", "  beta (default 1): ", "  clip (default no): ", "  bias (default yes): "):
+        assert line in said
+
+
+def test_parameters_of_a_composite() -> None:
+    lines = run("composites", "epsilon-gamma-box").text.splitlines()
+    place = lines.index("Parameters")
+    assert lines[place + 1 : place + 5] == [
+        "  epsilon (default 1e-06)", "  gamma (default 0.25)", "  low (default none)", "  high (default none)",
+    ]  # fmt: skip
+
+
+def test_failures_come_at_once_and_batches_stay_full() -> None:
+    seen: list[int] = []
+    item = Source("x", "x", np.zeros((1, 1, 2, 3), np.float32), None)
+    failure = Failure("y", InputError("no"))
+
+    def inputs() -> Iterator[Source | Failure]:
+        for k, one in enumerate([item, failure, item, failure, item]):
+            seen.append(k)
+            yield one
+
+    batches = in_batches(inputs(), 2)
+    assert next(batches) is failure
+    assert seen == [0, 1]
+    assert [one if one is failure else len(one) for one in batches] == [2, failure, 1]
+
+
 def test_composites() -> None:
     lines = run("composites").text.splitlines()
     assert [line.split()[0] for line in lines[1 : 1 + len(preset_names())]] == list(preset_names())
@@ -217,6 +309,26 @@ def test_a_reader_who_leaves_is_no_error(folder: Path) -> None:
         assert process.stderr.read() == b""
         assert process.wait(60) == 0
     assert first.startswith(f"{folder / 'many.npy'}[0]".encode())
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "args", [("--help",), ("rules",), ("predict", DIGIT, "-m", "lenet"), ("explain", DIGIT, "-m", "lenet", "-o", "-")]
+)
+def test_a_stdout_that_takes_nothing(folder: Path, args: tuple[object, ...], unbuffered: str) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("/dev/full is not here")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "lrptool", *map(str, args)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )
+    said = done.stderr.replace("note: compiling kernels (once)\n", "")
+    assert (done.returncode, said) == (9, "lrptool: error: stdout: cannot be written: No space left on device\n")
 
 
 def test_ctrl_c(folder: Path) -> None:

@@ -51,6 +51,13 @@ def test_the_best_classes_as_text() -> None:
     assert len(run("predict", DIGIT, "-m", "lenet", "--top", "99").text.splitlines()) == 10
 
 
+def test_lines_of_several_pictures_are_aligned(folder: Path) -> None:
+    for name in ("a.png", "longer.png"):
+        (folder / name).write_bytes(DIGIT.read_bytes())
+    first, _, third, _ = run("predict", "a.png", "longer.png", "-m", "lenet", "--top", "2").text.splitlines()
+    assert first.index("99.3%") == third.index("99.3%")
+
+
 def test_a_picture_and_its_array_are_one(folder: Path) -> None:
     np.save("x.npy", lenet().read(DIGIT))
     picture, array = (run("predict", what, "-m", "lenet", "--json").records[0] for what in (DIGIT, "x.npy"))
@@ -127,15 +134,19 @@ def test_true_classes_that_do_not_fit(folder: Path) -> None:
         ("thirteen\n", "target 'thirteen': no class of that name"),
         (b"\xff\xfe\xfa", "not a text file or .npy array"),
         (None, "cannot be read: No such file or directory"),
+        ({"a": np.array([3])}, "truth.npy: expected one array, found a .npz archive"),
     ],
-    ids=["float", "rank", "word", "binary", "missing"],
+    ids=["float", "rank", "word", "binary", "missing", "archive"],
 )
 def test_files_of_true_classes_that_cannot_be_used(content: object, message: str) -> None:
     if isinstance(content, np.ndarray):
         np.save("truth.npy", content)
+    elif isinstance(content, dict):
+        with Path("truth.npy").open("wb") as stream:
+            np.savez(stream, **content)
     elif content is not None:
         Path("truth.txt").write_bytes(content.encode() if isinstance(content, str) else content)  # type: ignore[arg-type]
-    name = "truth.npy" if isinstance(content, np.ndarray) else "truth.txt"
+    name = "truth.npy" if isinstance(content, (np.ndarray, dict)) else "truth.txt"
     done = run("predict", DIGIT, "-m", "lenet", "--expect", name)
     assert (done.code, done.out) == (INPUT, b"")
     assert message in done.err

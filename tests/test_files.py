@@ -39,6 +39,14 @@ def test_permissions_are_the_usual_ones(tmp_path: Path, mask: int) -> None:
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o666 & ~mask
 
 
+def test_the_mask_of_the_process_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It belongs to all threads: what another one writes meanwhile would be open to everybody.
+    monkeypatch.setattr(os, "umask", lambda _: pytest.fail("the mask was changed"))
+    with replacing(tmp_path / ("ü" * 120)) as stream:
+        stream.write(b"")
+    assert len(listing(tmp_path)) == 1
+
+
 def write_half(path: Path, error: BaseException, *, force: bool = False) -> None:
     """Write something, then fail."""
     with replacing(path, force=force) as stream:

@@ -144,6 +144,52 @@ def test_cards_that_are_none(tmp_path: Path, content: bytes, message: str) -> No
         read_card(tmp_path / "missing.yaml")
 
 
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"files": {"architecture": "a", "weights": "b", "sha256": [1]}}, "files.sha256: expected file name: 64 hex"),
+        ({"files": {"architecture": "a", "weights": "b", "sha256": "abc"}}, "files.sha256: expected file name: 64 hex"),
+        ({"files": {"architecture": "a", "weights": "b", "sha256": {"b": 7}}}, "files.sha256: expected file name"),
+        ({"files": {"architecture": "", "weights": "b"}}, "files.architecture: expected a file name, found ''"),
+        ({"files": {"architecture": "..", "weights": "b"}}, "files.architecture: expected a file name"),
+        ({"files": {"architecture": "a" * 256, "weights": "b"}}, "files.architecture: expected a file name"),
+        ({"files": {"architecture": "a\0", "weights": "b"}}, "files.architecture: expected a file name"),
+        ({"preprocess": {"size": [5, 7], "scale": HUGE}}, "preprocess.scale: expected a number, found 1000"),
+        ({"preprocess": {"size": [5, 7], "raw_scale": 1e39}}, "preprocess.raw_scale: expected a number"),
+        ({"preprocess": {"size": [5, 7], "std": [1.0, float("nan")]}}, "preprocess.std: expected one number per"),
+        ({"preprocess": {"size": [5, 7], "mean": [float("inf")]}}, "preprocess.mean: expected one number per"),
+        ({"preprocess": {"size": [5, HUGE]}}, "preprocess.size: expected [height, width], found [5, 1000"),
+        ({"preprocess": {"size": {5: 1, 7: 2}}}, "preprocess.size: expected [height, width]"),
+        ({"preprocess": {"size": [5, 7], "resize": 20_000}}, "preprocess.resize: expected a side"),
+    ],
+)
+def test_values_that_no_card_can_have(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_card(card(tmp_path / "net", **changes))
+    assert message in caught.value.message
+    assert len(caught.value.message) < len(str(tmp_path)) + 250
+
+
+def test_a_card_with_mistakes_is_left_out_until_it_is_wanted(tmp_path: Path) -> None:
+    card(tmp_path / "bad", titel="x")
+    files(tmp_path / "good", "deploy.prototxt", "net.caffemodel")
+    card(tmp_path / "good", aliases=["fine"])
+    assert "good" in all_cards(tmp_path)
+    assert "bad" not in all_cards(tmp_path)
+    for name in ("good", "fine"):
+        assert _card(locate(name, models_dir=tmp_path)).name == "good"
+    with pytest.raises(ConfigError, match="unknown key 'titel'"):
+        locate("bad", models_dir=tmp_path)
+    # Where an earlier folder has a good one, the bad one is not looked at.
+    card(tmp_path / "first" / "bad")
+    files(tmp_path / "first" / "bad", "deploy.prototxt", "net.caffemodel")
+    both = os.pathsep.join([str(tmp_path / "first"), str(tmp_path)])
+    assert _card(locate("bad", models_dir=both)).name == "bad"
+
+
 def test_where_models_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert models_path() == (bundled("models"),)
     a, b, c, d = (tmp_path / letter for letter in "abcd")
@@ -233,6 +279,7 @@ def test_a_copy_of_a_known_folder_without_its_card_is_known_by_name(tmp_path: Pa
         ("mnis", "unknown model 'mnis'", "did you mean 'mnist'?"),
         ("x.prototxt", "x.prototxt: no such file", "a folder or a name"),
         ("a/b", "a/b: no such file", "a folder or a name"),
+        ("", "expected a model's name or a path, found nothing", ""),
     ],
 )
 def test_models_that_are_not_there(model: str, message: str, hint: str) -> None:
@@ -264,6 +311,9 @@ def test_label_files(tmp_path: Path) -> None:
     (tmp_path / "net" / "words.txt").write_text("eins\n\n zwei \n")
     assert read_label_file(found) == ("eins", "zwei")
     assert read_label_file(read_card(card(tmp_path / "bare"))) is None
+    (tmp_path / "net" / "words.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(ConfigError, match=r"words\.txt: cannot be read: not a .*text file"):
+        read_label_file(found)
     assert find_file("words.txt", [tmp_path, folder]) == folder / "words.txt"
     assert find_file("words.txt", [tmp_path]) is None
 

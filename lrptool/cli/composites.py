@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
-from lrptool.cli.talk import field, table
+from lrptool.cli.talk import echo_json, field, parameters, plain, table
 
 
-@click.command("composites")
+@click.command("composites", short_help="List the composites, or explain one.")
 @click.argument("name", required=False)
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print the composite as a file to start one's own from.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
@@ -20,27 +18,28 @@ def command(name: str | None, as_yaml: bool, as_json: bool) -> None:
     if name is None:
         presets = [Composite.load(preset) for preset in preset_names()]
         if as_json:
-            click.echo(json.dumps([preset.to_data() for preset in presets], ensure_ascii=False))
+            echo_json([preset.to_data() for preset in presets])
             return
         table(("composite", "rules"), [(preset.name, preset.title) for preset in presets])
         click.echo("\nlrptool composites NAME explains one.")
         return
     composite = Composite.load(name)
     if as_json:
-        click.echo(json.dumps(composite.to_data(), ensure_ascii=False))
+        echo_json(composite.to_data())
     elif as_yaml:
         import yaml  # noqa: PLC0415
 
         click.echo(yaml.safe_dump(composite.to_data(), sort_keys=False, allow_unicode=True), nl=False)
     else:
-        click.echo(click.style(composite.name, bold=True, fg="green"))
+        click.echo(click.style(plain(composite.name), bold=True, fg="green"))
         field("Rules", composite.title)
         field("Use it for", composite.use_for)
         click.echo(click.style("Rows, the first that matches decides", bold=True))
         for row in composite.rows:
             words = [f"{key} {_words(value)}" for key, value in row.match.to_data().items()]
-            click.echo(f"  {', '.join(words) or 'everything'}  →  {row.rule}")
+            click.echo(plain(f"  {', '.join(words) or 'everything'}  →  {row.rule}"))
         click.echo("  everything else: its operator's default (activations pass, max pooling routes, …)")
+        parameters((key, value, "") for key, value in composite.to_data().get("parameters", {}).items())
         field("Relevance starts as", composite.start)
         field("Source", composite.source)
 

@@ -6,11 +6,25 @@ from typing import Any
 
 import click
 
-from lrptool.cli.options import chosen_composite, model_options, open_model, picture_options, rule_options
+from lrptool.cli.options import (
+    Finite,
+    chosen_composite,
+    model_options,
+    open_model,
+    picture_options,
+    rule_options,
+)
 from lrptool.cli.talk import note, notes
 
+# Named here because the colour maps' own module is heavy, and --help is not.
+COLOUR_MAPS = (
+    *("seismic", "bwr", "coldnhot", "france", "coolio", "coleus"),
+    *("black-firered", "black-green", "blue-black-yellow", "gray-red", "gray-red2"),
+    *("gray", "hot", "firered", "cold", "wred", "wblue"),
+)
 
-@click.command("explain")
+
+@click.command("explain", short_help="Explain pictures: one heatmap per picture and class.")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @model_options
 @rule_options
@@ -34,13 +48,13 @@ from lrptool.cli.talk import note, notes
     default="seismic",
     show_default=True,
     metavar="NAME|COLOURS",
-    help="Colour map, or colours such as 00f,80:fff,f00.",
+    help=f"Colour map ({', '.join(COLOUR_MAPS)}), or colours such as 00f,80:fff,f00.",
 )
 @click.option("--overlay", is_flag=True, help="Lay the heatmap over the photo.")
 @click.option("--panel", is_flag=True, help="Photo, heatmap and overlay side by side, with labels.")
 @click.option(
     "--percentile",
-    type=click.FloatRange(50, 100),
+    type=Finite(50, 100),
     default=99.5,
     show_default=True,
     help="Percentile of |relevance| where colours saturate; 100: its largest value.",
@@ -60,7 +74,7 @@ def command(images: tuple[str, ...], **given: Any) -> int:
     from lrptool.engine import is_compiled  # noqa: PLC0415
 
     composite = chosen_composite(given)
-    wishes = Wishes.of(given)
+    wishes = Wishes.of(given, images)
     model = open_model(given)
     notes(model.notes, quiet=given["quiet"])
     if not is_compiled():

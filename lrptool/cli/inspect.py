@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from lrptool.cli.options import chosen_composite, model_options, open_model, picture_options, rule_options
-from lrptool.cli.talk import notes, table
+from lrptool.cli.talk import echo_json, notes, plain, table
 
 
-@click.command("inspect")
+@click.command("inspect", short_help="Print the network: nodes, shapes, sizes, rules.")
 @model_options
 @picture_options
 @rule_options
@@ -22,7 +21,7 @@ def command(as_json: bool, quiet: bool, **given: Any) -> None:
     model = open_model(given)
     overview = model.overview(chosen_composite(given))
     if as_json:
-        click.echo(json.dumps(overview, ensure_ascii=False))
+        echo_json(overview)
         return
     notes(model.notes, quiet=quiet)
     rows = [
@@ -38,6 +37,6 @@ def command(as_json: bool, quiet: bool, **given: Any) -> None:
     ]
     total = ("total", "", "", f"{overview['parameters']:,}", f"{overview['macs']:,}", "")
     size = "×".join(map(str, overview["input"]))
-    click.echo(f"{overview['model']}: input {size}, {overview['classes']} classes, {overview['head']}")
+    click.echo(plain(f"{overview['model']}: input {size}, {overview['classes']} classes, {overview['head']}"))
     header = ("node", "operator", "output", "parameters", "MACs", f"rule ({overview['composite']})")
     table(header, [*rows, total], right=(3, 4))

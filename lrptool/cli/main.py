@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import click
 
 from lrptool.cli.talk import complain
-from lrptool.errors import ExitCode, LrpError
+from lrptool.errors import ExitCode, LrpError, OutputError
 from lrptool.version import VERSION
 
 _COMMANDS = ("explain", "predict", "inspect", "rules", "composites")
@@ -44,11 +45,13 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a reader of its output who has gone (head, say) is no error."""
         try:
-            return super().invoke(ctx)
+            code = super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except BrokenPipeError:
-            # Python would complain once more when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return ExitCode.OK
+            _give_up_stdout()
+            code = ExitCode.OK
+        return code
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -73,6 +76,23 @@ def main(args: Sequence[str] | None = None) -> None:
     args : sequence of str, optional
         Arguments; those of the process otherwise.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names may hold bytes that are no text, and stdout may not take every letter.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        code = _run(args)
+    except OSError as error:
+        # The library's rooms say themselves which file they could not read or write; what is left is stdout.
+        if error.filename is not None:
+            raise
+        _give_up_stdout()
+        complain(OutputError(f"stdout: cannot be written: {error.strerror or error}"))
+        code = ExitCode.OUTPUT
+    sys.exit(code)
+
+
+def _run(args: Sequence[str] | None) -> int:
+    """Run the command line; return its exit code."""
     try:
         code = cli.main(args=list(args) if args is not None else None, prog_name="lrptool", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -86,4 +106,10 @@ def main(args: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("lrptool: interrupted", err=True)
         code = ExitCode.INTERRUPTED
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+def _give_up_stdout() -> None:
+    """Send to nowhere what stdout did not take: Python would complain once more when it flushes at exit."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

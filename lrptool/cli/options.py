@@ -12,7 +12,20 @@ if TYPE_CHECKING:
     from lrptool.rules import Composite
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_LARGEST = 3.4e38
+"""Beyond this, float32 has only infinity."""
 _RULE_NUMBERS = ("epsilon", "alpha", "beta", "gamma")
+
+
+class Finite(click.FloatRange):
+    """A number that float32 can hold; ``nan`` and ``inf`` are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if not abs(number) <= _LARGEST:
+            self.fail(f"expected a finite number, found {value!r}", param, ctx)
+        return number
 
 
 def _stack(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
@@ -48,9 +61,9 @@ def picture_options(function: _F) -> _F:
     return _stack(
         click.option("--channels", type=click.Choice(["BGR", "RGB", "GRAY"]), help="The network's channel order."),
         click.option("--mean", metavar="LIST|FILE", help="Mean per channel (104,117,123), a .binaryproto or a .npy."),
-        click.option("--raw-scale", type=float, help="What white is before the mean is subtracted: 255 or 1."),
-        click.option("--input-scale", type=float, help="Factor after the mean."),
-        click.option("--resize", type=click.IntRange(1), metavar="SIDE", help="Side before the centre crop."),
+        click.option("--raw-scale", type=Finite(), help="What white is before the mean is subtracted: 255 or 1."),
+        click.option("--input-scale", type=Finite(), help="Factor after the mean."),
+        click.option("--resize", type=click.IntRange(1, 16_384), metavar="SIDE", help="Side before the centre crop."),
         click.option("--resize-mode", type=click.Choice(["squash", "shortest"]), help="What --resize means."),
         click.option("--invert", type=click.Choice(["yes", "no", "auto"]), help="Swap dark and light."),
     )(function)
@@ -90,13 +103,19 @@ def preprocess_of(given: Mapping[str, Any]) -> dict[str, Any]:
 def _mean(text: str) -> Any:
     """Return a list of numbers, or the file name it is."""
     try:
-        return [float(part) for part in text.split(",")]
+        numbers = [float(part) for part in text.split(",")]
     except ValueError:
         return text
+    if not all(abs(number) <= _LARGEST for number in numbers):
+        raise click.BadParameter(f"expected finite numbers, found {text!r}", param_hint="--mean")
+    return numbers
 
 
 def open_model(given: Mapping[str, Any]) -> Model:
     """Load the model that the options name."""
+    for option in ("model", "weights", "labels"):
+        if given[option] == "":
+            raise click.BadParameter("expected a name or a file, found nothing", param_hint=f"--{option}")
     from lrptool.api import load  # noqa: PLC0415
 
     return load(
@@ -111,14 +130,16 @@ def open_model(given: Mapping[str, Any]) -> Model:
 
 def chosen_composite(given: Mapping[str, Any]) -> Composite | None:
     """Return the composite that the options describe; None where they say nothing."""
-    from lrptool.rules import Composite  # noqa: PLC0415
+    from lrptool.rules import Composite, Rule  # noqa: PLC0415
 
     parameters = {name: given[name] for name in _RULE_NUMBERS if given[name] is not None}
     parameters |= dict(_setting(text) for text in given["settings"])
     if given["composite"] and given["rule"]:
         raise click.UsageError("--composite and --rule exclude each other")
     if given["rule"]:
-        return Composite.uniform(given["rule"], **_with_partner(given["rule"], parameters))
+        # Whatever --set names goes to the rule alone; `uniform` has a parameter of its own, called `rule`.
+        Rule.of(given["rule"], **parameters)
+        return Composite.uniform(given["rule"], **parameters)
     if given["composite"]:
         return Composite.load(given["composite"], **parameters)
     if parameters:
@@ -126,23 +147,11 @@ def chosen_composite(given: Mapping[str, Any]) -> Composite | None:
     return None
 
 
-def _with_partner(rule: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Add the β that belongs to a lone α, or the other way round: α − β = 1."""
-    if rule == "alpha-beta" and ("alpha" in parameters) != ("beta" in parameters):
-        if "alpha" in parameters:
-            return {**parameters, "beta": parameters["alpha"] - 1}
-        return {**parameters, "alpha": parameters["beta"] + 1}
-    return parameters
-
-
 def _setting(text: str) -> tuple[str, Any]:
     """Return key and value of KEY=VALUE; the value as YAML reads it."""
-    import yaml  # noqa: PLC0415
+    from lrptool.reading import read_yaml_text  # noqa: PLC0415
 
     key, sign, value = text.partition("=")
     if not sign or not key:
         raise click.BadParameter(f"expected KEY=VALUE, found {text!r}", param_hint="--set")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        return key, value
+    return key, read_yaml_text(value, f"--set {key}")

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import re
 import string
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lrptool.errors import OutputError
 from lrptool.files import refuse_existing
 
+if TYPE_CHECKING:
+    from lrptool.zoo import Labels
+
 FORMATS = ("png", "npy", "npz", "json")
+_FOREIGN = ("jpg", "jpeg", "gif", "bmp", "tif", "tiff", "webp", "avif", "svg", "pdf", "eps", "ppm", "pgm", "mat", "csv")
 _FIELDS = ("stem", "target", "index", "model", "composite", "number")
 _DEFAULT = "{stem}_{target}"
+_LONGEST = 80
+"""Letters of a label in a file name; file systems take 255 bytes."""
 
 
 def formats_of(text: str | None, output: str | None = None) -> tuple[str, ...]:
@@ -33,8 +41,16 @@ def formats_of(text: str | None, output: str | None = None) -> tuple[str, ...]:
 
 
 def slug(text: str) -> str:
-    """A label as part of a file name."""
-    return re.sub(r"[^\w.-]+", "_", text).strip("_") or "class"
+    """A label as part of a file name; never a folder's name such as ``..``."""
+    return re.sub(r"[^\w.-]+", "_", text)[:_LONGEST].strip("_.") or "class"
+
+
+def target_names(labels: Labels) -> list[str]:
+    """Return what ``{target}`` is for every class: its first name, with its number where another class is called so."""
+    names = [slug(labels.name(index)) for index in range(labels.count)]
+    # Some file systems do not tell capitals from small letters.
+    count = Counter(name.casefold() for name in names)
+    return [f"{name}_{index}" if count[name.casefold()] > 1 else name for index, name in enumerate(names)]
 
 
 @dataclass(slots=True)
@@ -49,34 +65,59 @@ class Destination:
         Whether a plain file was named: it can take one result only.
     stdout : bool
         Whether the result goes to stdout instead.
+    nowhere : bool
+        Whether nothing is to be kept.
     force : bool
         Whether existing files may be replaced.
+    inputs : sequence of str
+        Files that are read, and therefore never replaced.
     """
 
     pattern: str
     single: bool = False
     stdout: bool = False
+    nowhere: bool = False
     force: bool = False
+    inputs: Sequence[str] = ()
     _taken: set[Path] = field(default_factory=set)
+    _read: set[tuple[int, int]] | None = None
 
     @classmethod
-    def of(cls, output: str | None, formats: tuple[str, ...], *, force: bool) -> Destination:
+    def of(cls, output: str | None, formats: tuple[str, ...], inputs: Sequence[str], *, force: bool) -> Destination:
         """Return what ``-o`` means: a folder, a pattern, a file, or ``-``."""
         if output is None:
-            return cls(_DEFAULT, force=force)
+            return cls(_DEFAULT, force=force, inputs=inputs)
         if output == "-":
             if len(formats) > 1:
                 raise click.UsageError("-o - takes one format: --save png, npy, npz or json")
-            return cls("", stdout=True, force=force)
+            return cls("", stdout=True)
+        if output == os.devnull:
+            return cls("", nowhere=True)
+        if not output or "\0" in output:
+            raise click.BadParameter(f"expected a folder, a file or a pattern, found {output!r}", param_hint="-o")
         ending = _ending(output)
         if ending in FORMATS:
             if formats != (ending,):
                 raise click.UsageError(f"-o {output} is a .{ending}, but --save asks for {', '.join(formats)}")
             output = output[: -len(ending) - 1]
+        elif ending in _FOREIGN and not os.path.isdir(output):  # noqa: PTH112  (a name too long is no folder either)
+            raise click.BadParameter(f"{output}: expected .{', .'.join(FORMATS)} or a folder", param_hint="-o")
         used = _fields_of(output)
         if not used and ending not in FORMATS:
-            return cls(str(Path(_escaped(output)) / _DEFAULT), force=force)
-        return cls(output if used else _escaped(output), single=not used, force=force)
+            return cls(str(Path(_escaped(output)) / _DEFAULT), force=force, inputs=inputs)
+        return cls(output if used else _escaped(output), single=not used, force=force, inputs=inputs)
+
+    @property
+    def limit(self) -> str | None:
+        """What to say to a second result where there can be one only; None where there can be any number."""
+        if self.stdout:
+            return "-o - takes one picture and one target"
+        if self.single:
+            return (
+                "-o with a plain file name takes one picture and one target: name a folder, or a pattern such as "
+                "'{stem}_{target}.png'"
+            )
+        return None
 
     def files(self, facts: Mapping[str, Any], endings: tuple[str, ...]) -> list[Path]:
         """Return one path per ending for a result; none of them exists, or may be replaced.
@@ -84,7 +125,7 @@ class Destination:
         Raises
         ------
         OutputError
-            A file is there already, two results have one name, or the folder cannot be made.
+            A file is there already or is an input, two results have one name, or the folder cannot be made.
         """
         base = self.pattern.format(**facts)
         paths = [Path(f"{base}{ending}") for ending in endings]
@@ -92,10 +133,10 @@ class Destination:
             if path in self._taken:
                 raise OutputError(
                     f"{path}: two results would get this name",
-                    hint="name one folder: -o DIR"
-                    if self.single
-                    else "tell them apart: -o 'DIR/{number}_{stem}_{target}.png'",
+                    hint="tell them apart: -o 'DIR/{number}_{stem}_{target}.png'",
                 )
+            if self._is_input(path):
+                raise OutputError(f"{path}: is one of the inputs", hint="-o names another place")
             refuse_existing(path, force=self.force)
         try:
             paths[0].parent.mkdir(parents=True, exist_ok=True)
@@ -105,6 +146,24 @@ class Destination:
             ) from None
         self._taken.update(paths)
         return paths
+
+    def _is_input(self, path: Path) -> bool:
+        """Whether a path is one of the files that are read, whatever it is called there."""
+        identity = _identity(path)
+        if identity is None:
+            return False
+        if self._read is None:
+            self._read = {found for name in self.inputs if (found := _identity(Path(name))) is not None}
+        return identity in self._read
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what `os.path.samefile` compares; None where there is no file."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _ending(output: str) -> str:
@@ -118,17 +177,15 @@ def _escaped(text: str) -> str:
 
 
 def _fields_of(pattern: str) -> list[str]:
-    """Return the fields of a pattern; a usage error names an unknown one."""
+    """Return the fields of a pattern; a usage error names an unknown one, and anything but a bare name in braces."""
     try:
-        used = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
+        parts = [part for part in string.Formatter().parse(pattern) if part[1] is not None]
     except ValueError as error:
         raise click.BadParameter(f"{pattern!r}: {error}", param_hint="-o") from None
-    unknown = [name for name in used if name not in _FIELDS]
-    if unknown:
-        known = ", ".join(f"{{{name}}}" for name in _FIELDS)
-        raise click.BadParameter(f"unknown field {{{unknown[0]}}}, known: {known}", param_hint="-o")
-    try:
-        pattern.format(**dict.fromkeys(_FIELDS, "") | {"index": 0})
-    except ValueError as error:
-        raise click.BadParameter(f"{pattern!r}: {error}", param_hint="-o") from None
-    return used
+    known = ", ".join(f"{{{name}}}" for name in _FIELDS)
+    for _, name, form, conversion in parts:
+        if form or conversion:
+            raise click.BadParameter(f"{pattern!r}: fields are bare names: {known}", param_hint="-o")
+        if name not in _FIELDS:
+            raise click.BadParameter(f"unknown field {{{name}}}, known: {known}", param_hint="-o")
+    return [str(name) for _, name, _, _ in parts]

@@ -10,7 +10,7 @@ from lrptool.cli.options import model_options, open_model, picture_options
 from lrptool.cli.talk import notes
 
 
-@click.command("predict")
+@click.command("predict", short_help="Print the classes with the highest scores.")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @model_options
 @picture_options

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from lrptool.cli.talk import field, table
+from lrptool.cli.talk import field, parameters, table
 
 
-@click.command("rules")
+@click.command("rules", short_help="List the rules, or explain one.")
 @click.argument("name", required=False)
 def command(name: str | None) -> None:
     """List the rules, or explain one."""
@@ -25,10 +25,5 @@ def command(name: str | None) -> None:
     field("What it does", entry.does)
     field("Use it for", entry.use_for)
     field("Formula", entry.formula)
-    if entry.parameters:
-        click.echo(click.style("Parameters", bold=True))
-        for key, parameter in entry.parameters.items():
-            default = {True: "yes", False: "no", None: "none"}.get(parameter.default, parameter.default)  # type: ignore[arg-type]
-            shown = f"{default:g}" if isinstance(default, float) else default
-            click.echo(f"  {key} (default {shown}): {parameter.help}")
+    parameters((key, one.default, one.help) for key, one in entry.parameters.items())
     field("Source", entry.source)

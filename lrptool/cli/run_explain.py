@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from lrptool.cli.outputs import Destination, formats_of, slug
+from lrptool.cli.outputs import Destination, formats_of, slug, target_names
 from lrptool.cli.sources import Failure, Source, in_batches, read_sources
-from lrptool.cli.talk import complain, table
+from lrptool.cli.talk import complain, echo_bytes, echo_json, plain, table
 from lrptool.errors import ExitCode, LrpError, NumericError
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ class Wishes:
     """The options that say what to explain and what to keep."""
 
     targets: tuple[str, ...]
+    top: int | None
     against: str | None
     start: str | None
     formats: tuple[str, ...]
@@ -39,22 +39,25 @@ class Wishes:
     batch_size: int
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Wishes:
+    def of(cls, given: Mapping[str, Any], images: Sequence[str]) -> Wishes:
         """Return the wishes that the options express; a usage error where they contradict each other."""
         from lrptool.api import Style  # noqa: PLC0415
 
         if given["top"] and given["targets"]:
             raise click.UsageError("--top and --target exclude each other")
-        best = tuple(f"top:{rank}" for rank in range(1, (given["top"] or 1) + 1))
         formats = formats_of(given["save"], given["output"])
-        destination = Destination.of(given["output"], formats, force=given["force"])
+        destination = Destination.of(given["output"], formats, images, force=given["force"])
         views = tuple(view for view in ("overlay", "panel") if given[view]) or ("heatmap",)
         if destination.stdout and given["as_json"]:
             raise click.UsageError("-o - and --json both write to stdout")
         if destination.stdout and len(views) > 1:
             raise click.UsageError("-o - takes one picture: --overlay or --panel")
+        results = max(len(images), given["top"] or 1, len(set(given["targets"])))
+        if destination.limit and results > 1:
+            raise click.UsageError(destination.limit)
         return cls(
-            targets=given["targets"] or best,
+            targets=given["targets"],
+            top=given["top"],
             against=given["against"],
             start=given["start"],
             formats=formats,
@@ -66,44 +69,70 @@ class Wishes:
             batch_size=given["batch_size"],
         )
 
+    def kinds(self) -> tuple[tuple[str, str], ...]:
+        """Format and view of every file of a result."""
+        return tuple((one, view) for one in self.formats for view in (self.views if one == "png" else ("",)))
+
     def endings(self) -> tuple[str, ...]:
         """What follows the name of a result, file by file."""
-        pictures = tuple(f"_{view}.png" if len(self.views) > 1 else ".png" for view in self.views)
-        return tuple(ending for one in self.formats for ending in (pictures if one == "png" else (f".{one}",)))
+        return tuple(f"_{view}.png" if view and len(self.views) > 1 else f".{form}" for form, view in self.kinds())
 
 
 def run(model: Model, images: Sequence[str], composite: Composite | None, wishes: Wishes) -> int:
     """Explain every picture; return the exit code."""
     model.program(composite)
+    targets = _targets(model, wishes)
+    task = _Task(model, composite, wishes, targets, target_names(model.labels))
     errors: list[LrpError] = []
     done = 0
-    # Two at least for stdout, where a second picture is an error: it has to be seen before the first is written.
-    size = max(2, wishes.batch_size) if wishes.destination.stdout else wishes.batch_size
+    limit = wishes.destination.limit
+    # Where there is room for one result, a second picture has to be seen before the first is written.
+    size = max(2, wishes.batch_size) if limit else wishes.batch_size
     for group in in_batches(read_sources(model, images), size):
-        errors += [one.error for one in group if isinstance(one, Failure)]
-        for one in group:
-            if isinstance(one, Failure):
-                complain(one.error, one.name)
-        sources = [one for one in group if isinstance(one, Source)]
-        if sources:
-            failed = _explain_group(model, sources, composite, wishes, done)
-            errors += failed
-            done += len(sources) - len(failed)
+        if isinstance(group, Failure):
+            complain(group.error, group.name)
+            errors.append(group.error)
+            continue
+        if limit and len(group) > 1:
+            raise click.UsageError(limit)
+        failed = _explain_group(task, group)
+        errors += failed
+        done += len(group) - len(failed)
     if not errors:
         return ExitCode.OK
     return ExitCode.PARTIAL if done else errors[0].exit_code
 
 
-def _explain_group(
-    model: Model, sources: Sequence[Source], composite: Composite | None, wishes: Wishes, done: int
-) -> list[LrpError]:
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What stays the same from picture to picture."""
+
+    model: Model
+    composite: Composite | None
+    wishes: Wishes
+    targets: tuple[int | str, ...]
+    names: Sequence[str]
+    """What ``{target}`` is for every class."""
+
+
+def _targets(model: Model, wishes: Wishes) -> tuple[int | str, ...]:
+    """Return the targets to explain: no more of the best than there are classes, no named class twice."""
+    if wishes.top is not None:
+        return tuple(f"top:{rank}" for rank in range(1, min(wishes.top, model.labels.count) + 1))
+    ranks = re.compile(r"top(:\d+)?", re.IGNORECASE)
+    wanted = (text if ranks.fullmatch(text.strip()) else model.labels.find(text) for text in wishes.targets or ("top",))
+    return tuple(dict.fromkeys(wanted))
+
+
+def _explain_group(task: _Task, sources: Sequence[Source]) -> list[LrpError]:
     """Explain pictures together, save and tell; return the errors of those that could not be done."""
+    wishes = task.wishes
     began = time.perf_counter()
     try:
-        explanations = model.explain_each(
+        explanations = task.model.explain_each(
             np.concatenate([source.values for source in sources]),
-            wishes.targets,
-            composite,
+            task.targets,
+            task.composite,
             start=wishes.start,
             against=wishes.against,
             audit=wishes.audit,
@@ -114,53 +143,49 @@ def _explain_group(
             complain(error, sources[0].name)
             return [error]
         # One picture's numbers: the others get their turn without it.
-        alone = [_explain_group(model, [one], composite, wishes, done + k) for k, one in enumerate(sources)]
-        return [failed for errors in alone for failed in errors]
+        return [failed for one in sources for failed in _explain_group(task, [one])]
     seconds = (time.perf_counter() - began) / len(sources)
-    if wishes.destination.stdout and len(sources) * len(explanations) > 1:
-        raise click.UsageError("-o - takes one picture and one target")
     errors: list[LrpError] = []
     for k, source in enumerate(sources):
+        # Two targets may mean one class of this picture: the best is also its number.
+        distinct: dict[int, Explanation] = {}
+        for explanation in explanations:
+            distinct.setdefault(int(explanation.target[k]), explanation)
         try:
-            for explanation in explanations:
-                _finish(model, source, explanation, k, wishes, number=done + k, seconds=seconds)
+            for explanation in distinct.values():
+                _finish(task, source, explanation, k, seconds)
         except LrpError as error:
             complain(error, source.name)
             errors.append(error)
     return errors
 
 
-def _finish(
-    model: Model, source: Source, explanation: Explanation, k: int, wishes: Wishes, *, number: int, seconds: float
-) -> None:
+def _finish(task: _Task, source: Source, explanation: Explanation, k: int, seconds: float) -> None:
     """Save one result and tell of it."""
     from lrptool.api import record_of, save  # noqa: PLC0415
 
+    model, wishes, destination = task.model, task.wishes, task.wishes.destination
     record = {"input": source.name} | record_of(model, explanation, k)
-    if wishes.destination.stdout:
-        contents = save.encode(
-            model, explanation, k, source.photo, wishes.formats[0], wishes.views[0], wishes.style, record
-        )
-        sys.stdout.buffer.write(contents)
-        sys.stdout.buffer.flush()
+    if destination.stdout:
+        (form, view), *_ = wishes.kinds()
+        echo_bytes(save.encode(model, explanation, k, source.photo, form, view, wishes.style, record))
         _tell_audit(record, err=True)
         return
     facts = {
         "stem": source.stem,
-        "target": slug(record["label"]),
+        "target": task.names[record["target"]],
         "index": record["target"],
         "model": slug(model.name),
         "composite": slug(record["composite"]),
-        "number": f"{number:06d}",
+        "number": f"{source.number:06d}",
     }
-    paths = wishes.destination.files(facts, wishes.endings())
+    paths = [] if destination.nowhere else destination.files(facts, wishes.endings())
     record |= {"files": [str(path) for path in paths], "seconds": round(seconds, 4)}
-    kinds = [(one, view) for one in wishes.formats for view in (wishes.views if one == "png" else ("",))]
-    for path, (one, view) in zip(paths, kinds, strict=True):
-        contents = save.encode(model, explanation, k, source.photo, one, view, wishes.style, record)
-        save.write(path, contents, force=wishes.destination.force)
+    for path, (form, view) in zip(paths, wishes.kinds(), strict=False):
+        contents = save.encode(model, explanation, k, source.photo, form, view, wishes.style, record)
+        save.write(path, contents, force=destination.force)
     if wishes.as_json:
-        click.echo(json.dumps(record, ensure_ascii=False))
+        echo_json(record)
     else:
         _tell(record, paths)
         _tell_audit(record, err=False)
@@ -169,9 +194,9 @@ def _finish(
 def _tell(record: Mapping[str, Any], paths: Sequence[Path]) -> None:
     """Print one line about a result."""
     probability = "" if record["probability"] is None else f"  {record['probability']:.1%}"
-    label = click.style(record["label"], bold=True)
-    files = ", ".join(map(str, paths))
-    click.echo(f"{record['input']}: {label}{probability}  score {record['score']:.4g}  → {files}")
+    label = click.style(plain(record["label"]), bold=True)
+    files = plain("  → " + ", ".join(map(str, paths))) if paths else ""
+    click.echo(f"{plain(record['input'])}: {label}{probability}  score {record['score']:.4g}{files}")
 
 
 def _tell_audit(record: Mapping[str, Any], *, err: bool) -> None:

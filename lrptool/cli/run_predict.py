@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import click
 import numpy as np
 
 from lrptool.cli.sources import Failure, Source, in_batches, read_sources
-from lrptool.cli.talk import complain
+from lrptool.cli.talk import complain, echo_json, plain
 from lrptool.errors import ExitCode, InputError, LrpError
 
 if TYPE_CHECKING:
@@ -26,26 +26,24 @@ def run(model: Model, images: Sequence[str], *, top: int, expect: str | None, as
     errors: list[LrpError] = []
     hits: list[tuple[bool, bool]] = []
     done = 0
+    width = max(len(plain(name)) for name in images)
     for group in in_batches(read_sources(model, images), _BATCH):
-        readable = [one for one in group if isinstance(one, Source)]
-        prediction = model.predict(np.concatenate([one.values for one in readable])) if readable else None
-        place = 0
-        for one in group:
-            if isinstance(one, Failure):
-                if truth is not None:
-                    # Whatever follows would be compared with the class of the picture before it.
-                    raise one.error
-                complain(one.error, one.name)
-                errors.append(one.error)
-            elif prediction is not None:
-                record = _record(model, one, prediction, place, top)
-                if truth is not None:
-                    record |= _compare(record, prediction, place, truth, len(hits))
-                    hits.append((record["hit"], record["hit5"]))
-                    del record["hit5"]
-                _tell(record, as_json=as_json, silent=truth is not None and not as_json)
-                place += 1
-                done += 1
+        if isinstance(group, Failure):
+            if truth is not None:
+                # Whatever follows would be compared with the class of the picture before it.
+                raise group.error
+            complain(group.error, group.name)
+            errors.append(group.error)
+            continue
+        prediction = model.predict(np.concatenate([source.values for source in group]))
+        for k, source in enumerate(group):
+            record = _record(model, source, prediction, k, top)
+            if truth is not None:
+                record |= _compare(record, prediction, k, truth, len(hits))
+                hits.append((record["hit"], record["hit5"]))
+                del record["hit5"]
+            _tell(record, width, as_json=as_json, silent=truth is not None and not as_json)
+            done += 1
     if truth is not None:
         _accuracy(hits, len(truth), model, as_json=as_json)
     return _exit_code(errors, done)
@@ -75,35 +73,45 @@ def _record(model: Model, source: Source, prediction: Prediction, k: int, top: i
     return {"input": source.name, "model": model.name, "sha256": model.sha256, "predictions": classes}
 
 
-def _tell(record: dict[str, Any], *, as_json: bool, silent: bool) -> None:
-    """Print one picture's result."""
+def _tell(record: dict[str, Any], width: int, *, as_json: bool, silent: bool) -> None:
+    """Print one picture's result, its name in at least `width` letters."""
     if silent:
         return
     if as_json:
-        click.echo(json.dumps(record, ensure_ascii=False))
+        echo_json(record)
         return
+    name = plain(record["input"])
+    width = max(width, len(name))
     for k, entry in enumerate(record["predictions"]):
         probability = f"{entry['probability']:7.1%}" if "probability" in entry else ""
-        name = record["input"] if k == 0 else " " * len(record["input"])
-        label = click.style(entry["label"], bold=k == 0)
-        click.echo(f"{name}  {probability}  {label} ({entry['target']})  score {entry['score']:.4g}")
+        shown = name if k == 0 else ""
+        label = click.style(plain(entry["label"]), bold=k == 0)
+        click.echo(f"{shown:{width}}  {probability}  {label} ({entry['target']})  score {entry['score']:.4g}")
 
 
 def _expected(file: str, model: Model) -> list[int]:
     """Read the true classes: numbers from .npy, or one number or name per line."""
     try:
         if file.endswith(".npy"):
-            values = np.load(file, allow_pickle=False)
-            if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
-                raise InputError(f"{file}: expected whole numbers of shape (N,), found {values.dtype} {values.shape}")
-            if wrong := [int(value) for value in values if not 0 <= value < model.labels.count]:
-                raise InputError(f"{file}: expected classes from 0 to {model.labels.count - 1}, found {wrong[0]}")
-            return [int(value) for value in values]
+            return _expected_numbers(file, model)
         lines = Path(file).read_text(encoding="utf-8").split("\n")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file or .npy array"
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a text file or .npy array"
         raise InputError(f"{file}: cannot be read: {reason}") from None
     return [model.labels.find(line) for line in lines if line.strip()]
+
+
+def _expected_numbers(file: str, model: Model) -> list[int]:
+    """Read the true classes from a .npy array."""
+    values = np.load(file, allow_pickle=False)
+    if not isinstance(values, np.ndarray):
+        values.close()
+        raise InputError(f"{file}: expected one array, found a .npz archive", hint="write it with numpy.save")
+    if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
+        raise InputError(f"{file}: expected whole numbers of shape (N,), found {values.dtype} {values.shape}")
+    if wrong := [int(value) for value in values if not 0 <= value < model.labels.count]:
+        raise InputError(f"{file}: expected classes from 0 to {model.labels.count - 1}, found {wrong[0]}")
+    return [int(value) for value in values]
 
 
 def _compare(record: dict[str, Any], prediction: Prediction, k: int, truth: Sequence[int], done: int) -> dict[str, Any]:
@@ -125,7 +133,7 @@ def _accuracy(hits: Sequence[tuple[bool, bool]], expected: int, model: Model, *,
     first, five = (sum(column) for column in zip(*hits, strict=True))
     record = {"model": model.name, "pictures": len(hits), "top1": first / len(hits), "top5": five / len(hits)}
     if as_json:
-        click.echo(json.dumps(record))
+        echo_json(record)
         return
     shares = (f"top-{k} {count / len(hits):.2%} ({count} of {len(hits)})" for k, count in ((1, first), (5, five)))
-    click.echo(f"{model.name}: {', '.join(shares)}")
+    click.echo(plain(f"{model.name}: {', '.join(shares)}"))

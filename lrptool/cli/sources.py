@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrptool.errors import LrpError
+from lrptool.errors import InputError, LrpError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,12 +30,15 @@ class Source:
     values : float32 (1, C, H, W)
     photo : PIL picture or None
         None where an array was given.
+    number : int
+        Its place among all inputs of the run, those that cannot be read included.
     """
 
     name: str
     stem: str
     values: Array
     photo: Image.Image | None
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,15 @@ class Failure:
 
 def read_sources(model: Model, names: Sequence[str]) -> Iterator[Source | Failure]:
     """Yield every input, or why it cannot be read, in order."""
+    place = 0
     for name in names:
         try:
-            yield from _read(model, name)
+            for source in _read(model, name):
+                yield replace(source, number=place)
+                place += 1
         except LrpError as error:
             yield Failure(name, error)
+            place += 1
 
 
 def _read(model: Model, name: str) -> Iterator[Source]:
@@ -60,7 +67,7 @@ def _read(model: Model, name: str) -> Iterator[Source]:
     from lrptool.imaging import load_image  # noqa: PLC0415
 
     if name == "-":
-        photo = load_image(sys.stdin.buffer.read(), "stdin")
+        photo = load_image(_stdin(), "stdin")
         yield Source("-", "stdin", model.read(photo), photo)
     elif name.endswith(".npy"):
         values, stem = model.read(name), Path(name).stem
@@ -74,12 +81,25 @@ def _read(model: Model, name: str) -> Iterator[Source]:
         yield Source(name, Path(name).stem, model.read(photo), photo)
 
 
-def in_batches(sources: Iterator[Source | Failure], size: int) -> Iterator[list[Source | Failure]]:
-    """Group inputs so that each group has `size` readable ones, failures in between."""
-    group: list[Source | Failure] = []
+def _stdin() -> bytes:
+    """Return all of stdin."""
+    try:
+        if sys.stdin is None:
+            raise OSError("it is closed")
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise InputError(f"stdin: cannot be read: {error.strerror or error}") from None
+
+
+def in_batches(sources: Iterator[Source | Failure], size: int) -> Iterator[list[Source] | Failure]:
+    """Group the readable inputs by `size`; a failure comes at once, before the group that is being filled."""
+    group: list[Source] = []
     for source in sources:
+        if isinstance(source, Failure):
+            yield source
+            continue
         group.append(source)
-        if sum(isinstance(one, Source) for one in group) >= size:
+        if len(group) >= size:
             yield group
             group = []
     if group:

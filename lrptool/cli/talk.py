@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import errno
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import click
 
 from lrptool.errors import LrpError
 
 
+def plain(text: str) -> str:
+    """Return a text with whatever could break its line or steer the terminal written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def complain(error: LrpError, subject: str | None = None) -> None:
     """Print an error and its hint to stderr."""
     where = f"{subject}: " if subject and subject not in error.message else ""
-    click.echo(f"{click.style('lrptool: error:', fg='red')} {where}{error.message}", err=True)
+    _talk(f"{click.style('lrptool: error:', fg='red')} {plain(where + error.message)}")
     if error.hint:
-        click.echo(f"  {click.style('hint:', bold=True)} {error.hint}", err=True)
+        _talk(f"  {click.style('hint:', bold=True)} {plain(error.hint)}")
 
 
 def note(text: str, *, quiet: bool = False) -> None:
     """Print a remark to stderr."""
     if not quiet:
-        click.echo(f"{click.style('note:', fg='yellow')} {text}", err=True)
+        _talk(f"{click.style('note:', fg='yellow')} {plain(text)}")
 
 
 def notes(texts: Iterable[str], *, quiet: bool = False) -> None:
@@ -29,10 +39,35 @@ def notes(texts: Iterable[str], *, quiet: bool = False) -> None:
         note(text, quiet=quiet)
 
 
+def _talk(line: str) -> None:
+    """Print to stderr; where that cannot be written there is nobody left to tell."""
+    with suppress(OSError):
+        click.echo(line, err=True)
+
+
+def echo_json(data: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Print one JSON value on one line of stdout, in letters that stdout can take."""
+    text = json.dumps(data, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(data)
+    click.echo(text)
+
+
+def echo_bytes(contents: bytes) -> None:
+    """Write a file's bytes to stdout."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "it is closed")
+    sys.stdout.buffer.write(contents)
+    sys.stdout.buffer.flush()
+
+
 def table(
     header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), err: bool = False
 ) -> None:
     """Print rows in aligned columns, those in `right` flush right, under a header in bold."""
+    rows = [[plain(cell) for cell in row] for row in rows]
     widths = [max(len(row[k]) for row in [header, *rows]) for k in range(len(header))]
 
     def line(row: Sequence[str]) -> str:
@@ -48,4 +83,23 @@ def field(name: str, text: str) -> None:
     """Print a heading and its text, indented and wrapped."""
     if text:
         click.echo(click.style(name, bold=True))
-        click.echo(click.wrap_text(text, width=96, initial_indent="  ", subsequent_indent="  "))
+        wrapped = click.wrap_text(text, width=96, initial_indent="  ", subsequent_indent="  ")
+        click.echo("\n".join(plain(line) for line in wrapped.split("\n")))
+
+
+def parameters(rows: Iterable[tuple[str, Any, str]]) -> None:
+    """Print parameters: name, default value and what it means, one per line."""
+    lines = [f"  {name} (default {_value(default)}){': ' if about else ''}{about}" for name, default, about in rows]
+    if lines:
+        click.echo(click.style("Parameters", bold=True))
+        for line in lines:
+            click.echo(plain(line))
+
+
+def _value(value: Any) -> str:
+    """A parameter's value for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

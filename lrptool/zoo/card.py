@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from lrptool.errors import ConfigError, did_you_mean
+from lrptool.reading import read_yaml
 
 FILE_NAME = "card.yaml"
 
@@ -79,7 +79,7 @@ class _Reader:
         self.where, self.problems = where, problems
         self.data: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
         if not isinstance(data, Mapping):
-            problems.append(f"{where}: expected a mapping, found {data!r}")
+            problems.append(f"{where}: expected a mapping, found {_shown(data)}")
 
     def only(self, *known: str) -> None:
         """Complain of unknown keys."""
@@ -96,13 +96,27 @@ class _Reader:
             return default
         try:
             return accept(value)
-        except (TypeError, ValueError):
-            self.problems.append(f"{self.where}.{key}: expected {expected}, found {value!r}")
+        except (TypeError, ValueError, OverflowError):
+            self.problems.append(f"{self.where}.{key}: expected {expected}, found {_shown(value)}")
             return default
 
 
 _REQUIRED: Any = object()
 _SWITCH = (True, False)
+_LARGEST = 3.4e38
+"""Beyond this, float32 has only infinity."""
+_LARGEST_SIDE = 16_384
+_LONGEST_NAME = 255
+"""Bytes that file systems take."""
+
+
+def _shown(value: Any) -> str:
+    """What was found, on one line of bearable length."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of very many digits"
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def _text(value: Any) -> str:
@@ -114,16 +128,19 @@ def _text(value: Any) -> str:
 
 def _file_name(value: Any) -> str:
     """Accept a plain file name: a card cannot point outside its folder."""
-    if not isinstance(value, str) or Path(value).name != value:
+    if not isinstance(value, str) or Path(value).name != value or value in ("", "..") or not value.isprintable():
+        raise ValueError
+    if len(value.encode()) > _LONGEST_NAME:
         raise ValueError
     return value
 
 
 def _number(value: Any) -> float:
-    """Accept a number."""
-    if isinstance(value, bool):
-        raise TypeError
-    return float(value)
+    """Accept a number that float32 can hold; YAML reads ``1e-6`` as text, so text of a number is one."""
+    number = float(value)
+    if isinstance(value, bool) or not abs(number) <= _LARGEST:
+        raise ValueError
+    return number
 
 
 def _numbers(value: Any) -> tuple[float, ...]:
@@ -138,13 +155,15 @@ def _mean(value: Any) -> tuple[float, ...] | str:
 
 def _size(value: Any) -> tuple[int, int]:
     """Accept (H, W)."""
+    if not isinstance(value, list):
+        raise TypeError
     height, width = value
     return _side(height), _side(width)
 
 
 def _side(value: Any) -> int:
-    """Accept a positive whole number."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    """Accept a positive whole number of pixels."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST_SIDE:
         raise ValueError
     return value
 
@@ -174,7 +193,9 @@ def _one_of(*choices: Any) -> Callable[[Any], Any]:
 
 def _digests(value: Any) -> dict[str, str]:
     """Accept file name → 64 hex digits."""
-    if any(len(digest) != 64 or int(digest, 16) < 0 for digest in value.values()):
+    if not isinstance(value, Mapping):
+        raise TypeError
+    if not all(isinstance(digest, str) and re.fullmatch(r"[0-9a-fA-F]{64}", digest) for digest in value.values()):
         raise ValueError
     return {_file_name(name): digest.lower() for name, digest in value.items()}
 
@@ -205,13 +226,7 @@ def read_card(path: Path) -> Card:
     ConfigError
         Everything that is wrong with it, all at once.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise ConfigError(f"{path}: cannot be read: {reason}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    data = read_yaml(path)
     problems: list[str] = []
     reader = _Reader(data, "card", problems)
     texts = ("title", "task", "license", "citation", "source", "accuracy", "notes")

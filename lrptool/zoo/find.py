@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR
 
 from lrptool.errors import ConfigError, ModelError, did_you_mean
+from lrptool.reading import read_text_lines
 from lrptool.resources import bundled
 from lrptool.zoo.card import FILE_NAME, Card, read_card
 
@@ -37,20 +40,36 @@ def models_path(models_dir: str | Path | None = None) -> tuple[Path, ...]:
     """Return the folders that hold model folders, first come first: `models_dir`, ``LRPTOOL_MODELS``, the bundled ones.
 
     Either may name several folders, separated as in ``PATH``.
+
+    Raises
+    ------
+    ModelError
+        A name that can be no folder's.
     """
     given = [str(models_dir or ""), os.environ.get("LRPTOOL_MODELS", "")]
     folders = [Path(part) for text in given for part in text.split(os.pathsep) if part]
+    for folder in folders:
+        _mode(folder)
     return (*folders, bundled("models"))
 
 
 def all_cards(models_dir: str | Path | None = None) -> dict[str, Card]:
-    """Return every card on the models path by name; the first of a name counts."""
+    """Return every card on the models path by name; the first of a name counts, one with mistakes is left out."""
     cards: dict[str, Card] = {}
-    for folder in models_path(models_dir):
-        for path in sorted(folder.glob(f"*/{FILE_NAME}")):
-            card = read_card(path)
+    for _, card in _cards(models_dir):
+        if isinstance(card, Card):
             cards.setdefault(card.name, card)
     return cards
+
+
+def _cards(models_dir: str | Path | None) -> Iterator[tuple[str, Card | ConfigError]]:
+    """Yield the name of every folder with a card, and the card or what is wrong with it."""
+    for folder in models_path(models_dir):
+        for path in sorted(folder.glob(f"*/{FILE_NAME}")):
+            try:
+                yield path.parent.name, read_card(path)
+            except ConfigError as error:
+                yield path.parent.name, error
 
 
 def locate(model: str | Path, weights: str | Path | None = None, models_dir: str | Path | None = None) -> Located:
@@ -70,11 +89,14 @@ def locate(model: str | Path, weights: str | Path | None = None, models_dir: str
     ModelError
         Nothing of that name, or files that are not there.
     """
+    if not str(model):
+        raise ModelError("expected a model's name or a path, found nothing")
     path = Path(model)
     chosen = _weights(weights)
-    if path.is_dir():
+    mode = _mode(path)
+    if S_ISDIR(mode):
         return _in_folder(path, chosen, models_dir)
-    if path.is_file():
+    if mode:
         return _from_file(path, chosen)
     if path.suffix in _MODEL_FILES or len(path.parts) != 1:
         raise ModelError(f"{path}: no such file", hint="a model is a .prototxt, a .caffemodel, a folder or a name")
@@ -83,11 +105,30 @@ def locate(model: str | Path, weights: str | Path | None = None, models_dir: str
 
 def _weights(weights: str | Path | None) -> Path | str | None:
     """Return the weights asked for; a file has to exist."""
-    if weights is None or str(weights).split(":")[0] == _RANDOM:
-        return weights
-    if not Path(weights).is_file():
-        raise ModelError(f"{weights}: no such file", hint="--weights takes a .caffemodel or random[:SEED]")
-    return Path(weights)
+    if weights is None:
+        return None
+    if str(weights).split(":")[0] == _RANDOM:
+        if not re.fullmatch(r"random(:[0-9]{1,18})?", str(weights)):
+            raise ModelError(f"weights '{weights}': expected random[:SEED], SEED of up to 18 digits")
+        return str(weights)
+    path, hint = Path(weights), "--weights takes a .caffemodel or random[:SEED]"
+    mode = _mode(path)
+    if S_ISDIR(mode):
+        raise ModelError(f"{path}: expected a file with weights, found a folder", hint=hint)
+    if not mode:
+        raise ModelError(f"{path}: no such file", hint=hint)
+    return path
+
+
+def _mode(path: Path) -> int:
+    """Return what kind of file a path names; 0 where there is none, an error where it cannot be told."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ModelError(f"{path}: cannot be opened: {reason}") from None
 
 
 def _from_file(path: Path, weights: Path | str | None) -> Located:
@@ -120,9 +161,14 @@ def _in_folder(folder: Path, weights: Path | str | None, models_dir: str | Path 
 
 
 def _card_named(name: str, models_dir: str | Path | None) -> Card | None:
-    """Return the card of that name or alias."""
-    cards = all_cards(models_dir)
-    return cards.get(name) or next((card for card in cards.values() if name in card.aliases), None)
+    """Return the card of that name or alias; ConfigError where the folder of that name has a card with mistakes."""
+    for folder, card in _cards(models_dir):
+        if isinstance(card, Card):
+            if card.name == name:
+                return card
+        elif folder == name:
+            raise card
+    return next((card for card in all_cards(models_dir).values() if name in card.aliases), None)
 
 
 def _by_name(name: str, weights: Path | str | None, models_dir: str | Path | None) -> Located:
@@ -168,11 +214,11 @@ def read_label_file(card: Card) -> tuple[str, ...] | None:
     Raises
     ------
     ConfigError
-        The file it names is not there.
+        The file it names is not there, or is no text.
     """
     if card.labels is None or not isinstance(card.labels, str):
         return card.labels
     path = find_file(card.labels, (card.path.parent, card.path.parent.parent / "labels", bundled("models") / "labels"))
     if path is None:
         raise ConfigError(f"{card.path}: labels: no file '{card.labels}' beside the card or among the bundled ones")
-    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    return read_text_lines(path)
