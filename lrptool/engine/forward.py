@@ -96,6 +96,8 @@ class Forward:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = _FATAL
+        # onnxruntime's threads go on spinning after a run; the kernels of the way back need the cores at once.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             self._session = onnxruntime.InferenceSession(
                 emit(graph, names, beside).SerializeToString(), options, providers=["CPUExecutionProvider"]
