@@ -9,7 +9,7 @@ import pytest
 
 from lrptool.engine import ShareStep, stabilise
 from lrptool.graph import Graph
-from lrptool.kernels import Geometry
+from lrptool.kernels import Geometry, Windows
 from lrptool.ops import LinearMap, Passage, WeightPart, operator
 from lrptool.ops.conv import ConvMap
 from lrptool.ops.dense import DenseMap
@@ -58,7 +58,8 @@ def linear(case: LayerCase, dtype: type) -> LinearMap:
         graph = pooling(case, "AveragePool")
         return operator("AveragePool").linear_map(graph.nodes[0], graph)
     # A sum over windows (no operator of its own) is the mean without its divisor; flat takes max pooling for one.
-    return AverageMap((g.kernel, g.strides, g.pads), np.ones(out_size), in_size)
+    windows = Windows(case.x.shape[1], in_size, out_size, g.kernel, g.strides, g.pads[:2])
+    return AverageMap(windows, np.ones(out_size))
 
 
 def rule_of(case: LayerCase) -> Rule:

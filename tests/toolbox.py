@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -344,7 +344,11 @@ def _with_faults(step: Step, graph: Graph, faults: Set[Fault]) -> Step:
         redistribute = _wsquare(node, graph)
     else:
         return step
-    return replace(step, redistribute=lambda rs, activations: (redistribute(rs[0], activations[node.inputs[0]]),))
+
+    def faulty(relevances: Sequence[np.ndarray], activations: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+        return (redistribute(relevances[0], activations[node.inputs[0]]),)
+
+    return replace(step, layer=None, add_to=None, redistribute=faulty)
 
 
 def tables() -> tuple[str, str]:

@@ -105,7 +105,11 @@ class Model:
         """Return a composite by name, by path or as it stands; without one the model's default."""
         if isinstance(composite, Composite):
             return composite
-        return Composite.load(composite or self.default_composite or DEFAULT_COMPOSITE)
+        name = str(composite or self.default_composite or DEFAULT_COMPOSITE)
+        if Path(name).suffix:  # a file may have changed since
+            return Composite.load(name)
+        preset: Composite = self._once(("composite", name), lambda: Composite.load(name))
+        return preset
 
     def _once(self, key: Any, make: Any) -> Any:
         """Return what was made for a key, making it under a lock the first time."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrptool.engine.compiling import Step
-from lrptool.engine.shares import Taken, reads_input
+from lrptool.engine.shares import Taken
 from lrptool.ops import Values
 
 
@@ -49,9 +49,7 @@ def ledger_entry(
     batch = len(arrived[0])
     came, went = _total(arrived, batch), _total(passed_on, batch)
     taken = Taken(np.zeros(batch), np.zeros(batch))
-    if step.shares is not None:
-        z = activations[step.preactivation] if step.preactivation else None
-        xs = [activations[name] for name in step.inputs] if reads_input(step.shares.shares) else []
-        taken = step.shares.taken(xs, z, arrived[0])
+    if step.layer is not None:
+        taken = step.layer.step.taken(*step.layer.operands(activations), arrived[0])
     other = came - went - taken.bias - taken.stabiliser
     return Entry(step.node.name, step.node.op, str(step.rule), came, went, taken.bias, taken.stabiliser, other)

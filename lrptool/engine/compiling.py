@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from lrptool.engine.denominators import Beside, in_session, spell_denominator
+from lrptool.engine.denominators import Beside, denominator_name, depends_on_picture, in_session, spell_denominator
+from lrptool.engine.layer import Layer
 from lrptool.engine.shares import ShareStep, reads_input, reads_output
 from lrptool.errors import ConfigError
 from lrptool.graph import Graph, Node
-from lrptool.ops import Passage, Values, operator
+from lrptool.kernels import Place
+from lrptool.ops import Passage, Placing, Values, operator
 from lrptool.rules import Composite, Rule
 
 Activations = Mapping[str, Values]
@@ -36,10 +39,10 @@ class Step:
         (relevances of the outputs, activations) → relevance of every input.
     vanishes : bool
         Whether inputs of zero get no relevance.
-    shares : ShareStep or None
+    layer : Layer or None
         The share rule at work, where it is one.
-    preactivation : str or None
-        The tensor that serves a share rule as pre-activation.
+    add_to : callable or None
+        Adds the same as tasks, given where the relevance of the outputs lies; None where there are no tasks for it.
     """
 
     node: Node
@@ -48,8 +51,8 @@ class Step:
     reads: tuple[str, ...]
     redistribute: Callable[[Sequence[Values], Activations], tuple[Values, ...]]
     vanishes: bool = False
-    shares: ShareStep | None = None
-    preactivation: str | None = None
+    layer: Layer | None = None
+    add_to: Callable[[Placing, Sequence[Place]], None] | None = None
 
 
 class Compiler:
@@ -101,24 +104,29 @@ class Compiler:
             bounds=self._bounds_at(node) if rule.name == "zbox" else None,
             rectified=rectified is not None,
         )
-        spelled = {
+        denominators = {
             number: spell_denominator(node, number, step, graph, self.beside)
-            for number, share in enumerate(step.shares)
             if in_session(node, share)
+            else denominator_name(node, number)
+            for number, share in enumerate(step.shares)
+            if depends_on_picture(share)
         }
-        x_names = inputs if reads_input(step.shares) else ()
-        z_name = (rectified or node.outputs[0]) if reads_output(step.shares) else None
-
-        def redistribute(relevances: Sequence[Values], activations: Activations) -> tuple[Values, ...]:
-            # Activations that come from elsewhere than the session, in float64 say, have no denominators among them.
-            denominators = {number: activations[name] for number, name in spelled.items() if name in activations}
-            z = activations[z_name] if z_name else None
-            return step([activations[name] for name in x_names], z, relevances[0], denominators)
-
-        reads = (*x_names, *([z_name] if z_name else []), *spelled.values())
+        layer = Layer(
+            step,
+            inputs,
+            node.outputs[0],
+            graph.tensors[node.outputs[0]].item_shape,
+            reads_input(step.shares),
+            (rectified or node.outputs[0]) if reads_output(step.shares) else None,
+            denominators,
+        )
+        x_names = inputs if layer.reads_input else ()
+        z_names = (layer.preactivation,) if layer.preactivation else ()
+        reads = (*x_names, *z_names, *(name for name in denominators.values() if name in self.beside.like))
         terms = [term.x for share in step.shares for term in share.terms]
         vanishes = all(x in ("all", "pos", "neg") for x in terms)
-        return Step(node, rule, inputs, reads, redistribute, vanishes, step, z_name)
+        add_to = None if step.fused is None else partial(layer.add_to, step.fused)
+        return Step(node, rule, inputs, reads, layer.redistribute, vanishes, layer, add_to)
 
     def _treatment_step(self, node: Node, rule: Rule) -> Step:
         """Return the step of a node with a treatment."""
@@ -137,7 +145,8 @@ class Compiler:
         reads = tuple(name for name in (*x_names, *y_names) if name in graph.tensors)
         behind = all(self._vanishing.get(name, True) for name in node.outputs)
         vanishes = treatment.at_zero == "nothing" or (treatment.at_zero == "as behind" and behind)
-        return Step(node, rule, tensors, reads, redistribute, vanishes)
+        add_to = None if treatment.add_to is None else partial(_add_treatment, treatment.add_to, node, graph)
+        return Step(node, rule, tensors, reads, redistribute, vanishes, add_to=add_to)
 
     def _rectified(self, node: Node, rule: Rule) -> str | None:
         """Return the ReLU's output that serves as the node's pre-activation, where nothing is lost by it.
@@ -167,3 +176,14 @@ class Compiler:
         shape = graph.tensors[node.inputs[0]].item_shape
         low, high = (np.broadcast_to(bound, graph.input.item_shape).reshape(shape) for bound in self._bounds)
         return low, high
+
+
+def _add_treatment(
+    add_to: Callable[[Placing, Node, Graph, Sequence[Place]], None],
+    node: Node,
+    graph: Graph,
+    placing: Placing,
+    arriving: Sequence[Place],
+) -> None:
+    """Add a treatment's tasks; `partial` puts what is known when compiling first."""
+    add_to(placing, node, graph, arriving)

@@ -51,18 +51,27 @@ class Beside:
         return name
 
 
+def depends_on_picture(share: Share) -> bool:
+    """Whether a share has a denominator of its own per picture: neither the pre-activation itself nor a constant."""
+    itself = share.terms == (_ITSELF,) and share.bias == _ALL
+    return share.normalised and not itself and any(term.x not in _IMAGE_FREE for term in share.terms)
+
+
 def in_session(node: Node, share: Share) -> bool:
     """Whether a share's denominator is left to the session."""
-    depends = [term for term in share.terms if term.x not in _IMAGE_FREE]
-    itself = share.terms == (_ITSELF,) and share.bias == _ALL
-    return node.op == "Conv" and share.normalised and bool(depends) and not itself
+    return node.op == "Conv" and depends_on_picture(share)
+
+
+def denominator_name(node: Node, number: int) -> str:
+    """Return what a share's denominator is called among the activations."""
+    return f"{node.outputs[0]}/denominator{number}"
 
 
 def spell_denominator(node: Node, number: int, step: ShareStep, graph: Graph, beside: Beside) -> str:
     """Add a share's denominator to what is computed beside the network; return its name."""
     share = step.shares[number]
     y = node.outputs[0]
-    name = f"{y}/denominator{number}"
+    name = denominator_name(node, number)
     constant = step.image_free_denominator(share)
     uses_itself = _ITSELF in share.terms
     summands = [(y, 1)] if uses_itself else []

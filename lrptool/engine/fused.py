@@ -1,13 +1,24 @@
-"""A share rule on a layer with a gathering kernel: fractions, product and factor in one pass per part of the input."""
+"""A share rule on a layer with gathering kernels: fractions, product and factor as tasks, one product per part of x."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
-
-from lrptool.kernels import ALL, EVERYWHERE, MEMORY, NEG, NEGATIVE, ONE, POS, POSITIVE, Fraction
-from lrptool.ops import Gather, LinearMap, Values, WeightPart
+from lrptool.kernels import (
+    ALL,
+    EVERYWHERE,
+    NEG,
+    NEGATIVE,
+    ONE,
+    POS,
+    POSITIVE,
+    Fraction,
+    Gather,
+    Place,
+    Schedule,
+)
+from lrptool.ops import LinearMap, Values, WeightPart
 from lrptool.rules import InputPart, Share, Stabiliser
 
 _PARTS: dict[InputPart, int] = {"one": ONE, "all": ALL, "pos": POS, "neg": NEG, "low": ALL, "high": ALL}
@@ -26,6 +37,24 @@ def by_part(shares: Sequence[Share]) -> dict[InputPart, list[Source]]:
     return groups
 
 
+@dataclass(frozen=True, slots=True)
+class Operands:
+    """What lies where when a layer hands relevance back.
+
+    Parameters
+    ----------
+    r, z : Place
+        Relevance and pre-activation; z is not looked at where no share asks for its sign.
+    denominators, epsilons : sequence of Place
+        One per share.
+    """
+
+    r: Place
+    z: Place
+    denominators: Sequence[Place]
+    epsilons: Sequence[Place]
+
+
 class FusedStep:
     """One layer's shares through its gathering kernels.
 
@@ -41,74 +70,56 @@ class FusedStep:
         self._shares, self._linear, self._stabiliser = shares, linear, stabiliser
         self._groups = by_part(shares)
 
-    def __call__(
+    def add_to(
         self,
+        schedule: Schedule,
         k: int,
-        x: Values | None,
-        constants: dict[InputPart, Values],
-        denominators: Sequence[Values],
-        z: Values | None,
-        r: Values,
-        shape: tuple[int, ...],
-    ) -> Values:
-        """Return input k's relevance (N, *shape).
+        operands: Operands,
+        x: Place | None,
+        constants: Mapping[InputPart, Values],
+        out: Place,
+        *,
+        accumulate: bool,
+    ) -> None:
+        """Add the tasks that write input k's relevance into `out`, or add it there.
 
         Parameters
         ----------
-        x : array or None
+        x : Place or None
             The input; None where no share looks at it.
-        constants : dict
+        constants : mapping
             Parts of x that do not depend on the picture, (1, …).
-        denominators : sequence of array
-            One per share, not stabilised, r's shape or (1, …).
-        z : array or None
-            The pre-activation, where a share asks for its sign.
-        r : array
         """
-        out = MEMORY.take((len(r), *shape), r.dtype)
-        accumulate = False
         for part, sources in self._groups.items():
-            gather = self._kernel(k, sources, r.dtype)
-            factor = constants.get(part, x)
-            planes = MEMORY.take((gather.plane_values(len(r)),), r.dtype)
-            fractions = [self._fraction(source, denominators, z, r) for source in sources]
-            gather(
-                fractions,
-                np.ascontiguousarray(factor) if factor is not None else out,
+            factor = schedule.hold(constants[part]) if part in constants else x
+            self._kernel(schedule, k, sources).add_to(
+                schedule,
+                [self._fraction(source, operands) for source in sources],
+                out if factor is None else factor,
                 _PARTS[part],
                 out,
-                planes,
                 accumulate=accumulate,
             )
             accumulate = True
-        return out
 
-    def _kernel(self, k: int, sources: Sequence[Source], dtype: np.dtype[np.floating]) -> Gather:
+    def _kernel(self, schedule: Schedule, k: int, sources: Sequence[Source]) -> Gather:
         """Return the kernel over the parts of the weights a group needs."""
-        gather = self._linear.gather(k, tuple(part for _, part, _ in sources), dtype)
+        gather = self._linear.gather(k, tuple(part for _, part, _ in sources), schedule.dtype)
         if gather is None:
             raise TypeError("the layer has no gathering kernel")
         return gather
 
-    def _fraction(self, source: Source, denominators: Sequence[Values], z: Values | None, r: Values) -> Fraction:
+    def _fraction(self, source: Source, operands: Operands) -> Fraction:
         """Describe one share's fraction for the kernel."""
         number, _, coefficient = source
-        share, denominator = self._shares[number], denominators[number]
+        share = self._shares[number]
         return Fraction(
-            r=r,
-            denominator=denominator if share.normalised else r,
-            z=r if z is None else z,
-            epsilon=self._epsilon(denominator, r),
+            r=operands.r,
+            denominator=operands.denominators[number],
+            z=operands.z,
+            epsilon=operands.epsilons[number],
             clip=self._stabiliser.clip,
             normalised=share.normalised,
             where=_WHERE[share.where] if share.normalised else EVERYWHERE,
             coefficient=coefficient,
         )
-
-    def _epsilon(self, denominator: Values, r: Values) -> Values:
-        """ε per item; in units of the root mean square of the denominator where it is relative."""
-        epsilon = np.full(len(r), self._stabiliser.epsilon, r.dtype)
-        if self._stabiliser.relative:
-            squares = np.mean(denominator.astype(np.float64) ** 2, axis=tuple(range(1, denominator.ndim)))
-            epsilon *= np.sqrt(squares).astype(r.dtype)
-        return epsilon

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
 from lrptool.engine.audit import Entry, ledger_entry
 from lrptool.engine.compiling import Activations, Bounds, Compiler, Step
 from lrptool.engine.forward import Forward
+from lrptool.engine.plan import Plan, Slice
 from lrptool.errors import NumericError
 from lrptool.graph import Graph
 from lrptool.graph.passes import drop_identities, fold_batch_norm, mark_nonnegative, prune
-from lrptool.kernels import MEMORY, add_flat, shared_use
+from lrptool.kernels import shared_use
 from lrptool.ops import Values, operator
 from lrptool.rules import Composite
+
+_PLANS = 4
+"""Schedules kept, for as many sizes of batch."""
 
 
 def canonise(graph: Graph) -> Graph:
@@ -30,6 +37,28 @@ def _derivable(needed: set[str], graph: Graph) -> dict[str, str]:
         for node in graph.nodes
         if node.op == "Relu" and node.outputs[0] in needed and node.inputs[0] in needed
     }
+
+
+def _slices(needed: set[str], graph: Graph) -> dict[str, Slice]:
+    """Needed inputs of a needed concatenation along the channels: parts of it, which need not be fetched twice."""
+    found = {}
+    for node in graph.nodes:
+        if node.op == "Concat" and node.integer("axis") == 1 and node.outputs[0] in needed:
+            begin = 0
+            for name in node.inputs:
+                if name in needed:
+                    found[name] = Slice(node.outputs[0], begin)
+                begin += prod(graph.tensors[name].item_shape)
+    # A concatenation of concatenations: the largest whole is the one that is fetched.
+    return {name: _outermost(part, found) for name, part in found.items()}
+
+
+def _outermost(part: Slice, found: dict[str, Slice]) -> Slice:
+    """Follow a slice to the tensor that is fetched."""
+    while part.whole in found:
+        outer = found[part.whole]
+        part = Slice(outer.whole, outer.begin + part.begin)
+    return part
 
 
 class Program:
@@ -64,11 +93,19 @@ class Program:
         self.steps = compiler.steps
         needed = {graph.output, *(name for step in self.steps for name in step.reads)}
         self._derived = _derivable(needed, graph)
-        self._forward = Forward(graph, sorted(needed - set(self._derived)), threads, compiler.beside)
+        self._slices = _slices(needed - set(self._derived) - {graph.output}, graph)
+        fetched = sorted(needed - set(self._derived) - set(self._slices))
+        self._forward = Forward(graph, fetched, threads, compiler.beside)
+        self._plans: OrderedDict[tuple[int, np.dtype[np.floating]], Plan] = OrderedDict()
+        self._lock = threading.Lock()
 
     def forward(self, x: Values) -> dict[str, Values]:
         """Return the output and every activation the walk looks at, for a batch float32 (N, C, H, W)."""
         activations: dict[str, Values] = dict(self._forward(x))
+        for name, part in self._slices.items():
+            whole = activations[part.whole].reshape(len(x), -1)
+            shape = self.graph.tensors[name].item_shape
+            activations[name] = whole[:, part.begin : part.begin + prod(shape)].reshape(len(x), *shape)
         for name, source in self._derived.items():
             activations[name] = np.maximum(activations[source], 0)
         return activations
@@ -110,11 +147,33 @@ class Program:
         if unknown:
             raise KeyError(f"network '{self.graph.name}' has no tensor '{unknown[0]}'")
         with shared_use():
-            found = self._walk(activations, relevance, frozenset(keep), ledger)
+            if keep or ledger is not None:
+                found = self._walk(activations, relevance, frozenset(keep), ledger)
+            else:
+                found = {self.graph.input.name: self._planned(activations, relevance)}
             if not np.isfinite(found[self.graph.input.name]).all():
                 # What is not finite stays so down to the pixels; only then is it worth looking where it began.
                 self._walk(activations, relevance, frozenset(), None, check=True)
             return found
+
+    def _planned(self, activations: Activations, relevance: Values) -> Values:
+        """Carry out the whole walk as one schedule."""
+        completed = dict(activations)
+        for step in self.steps:
+            if step.layer is not None:
+                step.layer.complete(completed, relevance.dtype)
+        return self._plan(len(relevance), relevance.dtype)(completed, relevance)
+
+    def _plan(self, batch: int, dtype: np.dtype[np.floating]) -> Plan:
+        """Return the schedule for a batch, made on first use; the last few are kept."""
+        key = (batch, dtype)
+        with self._lock:
+            if key not in self._plans:
+                self._plans[key] = Plan(self.graph, self.steps, self._slices, batch, dtype)
+            self._plans.move_to_end(key)
+            if len(self._plans) > _PLANS:
+                self._plans.popitem(last=False)
+            return self._plans[key]
 
     def _walk(
         self,
@@ -137,7 +196,7 @@ class Program:
             if ledger is not None:
                 ledger.append(ledger_entry(step, arriving, shares, activations))
             for name, share in zip(step.inputs, shares, strict=True):
-                relevances[name] = share if name not in relevances else _add(relevances[name], share)
+                relevances[name] = share if name not in relevances else relevances[name] + share
         return kept | {self.graph.input.name: relevances[self.graph.input.name]}
 
     def _collect(
@@ -150,13 +209,6 @@ class Program:
             else np.zeros((batch, *self.graph.tensors[name].item_shape), dtype)
             for name in step.node.outputs
         )
-
-
-def _add(a: Values, b: Values) -> Values:
-    """The sum of two arrays, in memory of its own: either may be somebody else's relevance, too."""
-    out = MEMORY.take(a.shape, a.dtype)
-    add_flat(np.ascontiguousarray(a).reshape(-1), np.ascontiguousarray(b).reshape(-1), out.reshape(-1))
-    return out
 
 
 def _check_finite(step: Step, shares: Sequence[Values]) -> None:

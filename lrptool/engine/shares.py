@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from lrptool.engine.fused import FusedStep, by_part
+from lrptool.engine.fused import FusedStep, Operands, by_part
 from lrptool.errors import ConfigError
+from lrptool.kernels import Place, Schedule
 from lrptool.ops import LinearMap, Values, WeightPart
 from lrptool.rules import InputPart, Rule, Share, Stabiliser, Term
 
@@ -119,7 +121,7 @@ class ShareStep:
             for sources in by_part(self.shares).values()
             for k in range(len(input_shapes))
         )
-        self._fused = FusedStep(self.shares, linear, self._stabiliser) if gathers and self.shares else None
+        self.fused = FusedStep(self.shares, linear, self._stabiliser) if gathers and self.shares else None
 
     def __call__(
         self, xs: Sequence[Values], z: Values | None, r: Values, denominators: Mapping[int, Values] | None = None
@@ -137,17 +139,8 @@ class ShareStep:
         denominators : mapping of int to array, optional
             Denominators that are there already, by number of share.
         """
-        if self._fused is not None:
-            given = denominators or {}
-            wanted = [
-                given[k] if k in given else self._denominator(share, xs, z, r) if share.normalised else r
-                for k, share in enumerate(self.shares)
-            ]
-            r = np.ascontiguousarray(r)
-            return tuple(
-                self._fused(k, xs[k] if xs else None, self._constants(k, r.dtype), wanted, z, r, shape)
-                for k, shape in enumerate(self._input_shapes)
-            )
+        if self.fused is not None:
+            return self._alone(self.fused, xs, z, np.ascontiguousarray(r), denominators or {})
         total: list[Values] | None = None
         for share in self.shares:
             s, _, _ = self._fractions(share, xs, z, r)
@@ -159,6 +152,38 @@ class ShareStep:
         if total is None:
             return tuple(np.zeros((r.shape[0], *shape), r.dtype) for shape in self._input_shapes)
         return tuple(total)
+
+    def _alone(
+        self,
+        fused: FusedStep,
+        xs: Sequence[Values],
+        z: Values | None,
+        r: Values,
+        denominators: Mapping[int, Values],
+    ) -> tuple[Values, ...]:
+        """Carry out a schedule of this layer alone."""
+        schedule = Schedule(len(r), r.dtype)
+
+        def held(values: Values) -> Place:
+            values = np.ascontiguousarray(values, schedule.dtype)
+            return schedule.hold(values, values[0].size if len(values) == len(r) else 0)
+
+        wanted = [
+            denominators[k] if k in denominators else self.denominator(k, xs, z, r) if share.normalised else r
+            for k, share in enumerate(self.shares)
+        ]
+        operands = Operands(
+            r=held(r),
+            z=held(r if z is None else z),
+            denominators=[held(values) for values in wanted],
+            epsilons=[held(self.epsilons(values, len(r))) for values in wanted],
+        )
+        results = tuple(np.empty((len(r), *shape), r.dtype) for shape in self._input_shapes)
+        for k, result in enumerate(results):
+            x = held(xs[k]) if xs else None
+            fused.add_to(schedule, k, operands, x, self.constants(k, r.dtype), held(result), accumulate=False)
+        schedule.run()
+        return results
 
     def taken(self, xs: Sequence[Values], z: Values | None, r: Values) -> Taken:
         """Return what bias and stabiliser keep back; what the inputs get plus this is the relevance that came in."""
@@ -181,14 +206,36 @@ class ShareStep:
         """Return R / stabilised denominator, the denominator and the stabilised denominator."""
         if not share.normalised:
             return r, r, r
-        denominator = self._denominator(share, xs, z, r)
+        denominator = self._sum(share, xs, z, r)
         stable = stabilise(denominator, self._stabiliser)
         if share.where != "everywhere" and z is not None:
             r = np.where(z > 0 if share.where == "positive" else z < 0, r, r.dtype.type(0))
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return r / stable, denominator, stable
 
-    def _denominator(self, share: Share, xs: Sequence[Values], z: Values | None, r: Values) -> Values:
+    def denominator(self, number: int, xs: Sequence[Values], z: Values | None, like: Values) -> Values:
+        """Return a share's denominator, not stabilised: like's shape and dtype, or one item of it for all."""
+        return self._sum(self.shares[number], xs, z, like)
+
+    def epsilons(self, denominator: Values, batch: int) -> Values:
+        """Return ε per item (N,); in units of the root mean square of the denominator where it is relative."""
+        epsilon = np.full(batch, self._stabiliser.epsilon, denominator.dtype)
+        if self.relative:
+            squares = np.mean(denominator.astype(np.float64) ** 2, axis=tuple(range(1, denominator.ndim)))
+            epsilon *= np.sqrt(squares).astype(denominator.dtype)
+        return epsilon
+
+    def divides_by_preactivation(self, number: int) -> bool:
+        """Whether a share's denominator is the layer's own pre-activation."""
+        share = self.shares[number]
+        return share.terms == (Term("all", _ALL),) and share.bias == _ALL
+
+    @property
+    def relative(self) -> bool:
+        """Whether ε depends on the denominators."""
+        return self._stabiliser.relative
+
+    def _sum(self, share: Share, xs: Sequence[Values], z: Values | None, r: Values) -> Values:
         """Σ sign · Ŵ x̂ + b̂, from the pre-activation where that holds part of it."""
         total: Values = np.zeros((), r.dtype)
         terms, bias = share.terms, share.bias
@@ -231,13 +278,13 @@ class ShareStep:
             self._image_free[key] = self._linear.forward(inputs, term.w)
         return self._image_free[key]
 
-    def _constants(self, k: int, dtype: np.dtype[np.floating]) -> dict[InputPart, Values]:
-        """The bounds as inputs, where a share is multiplied by them."""
+    def constants(self, k: int, dtype: DTypeLike) -> dict[InputPart, Values]:
+        """Return the bounds as inputs (1, …), where a share is multiplied by them."""
         if self._bounds is None:
             return {}
         return {part: self._constant(part, self._input_shapes[k], dtype) for part in _BOUNDS}
 
-    def _constant(self, part: InputPart, shape: tuple[int, ...], dtype: np.dtype[np.floating]) -> Values:
+    def _constant(self, part: InputPart, shape: tuple[int, ...], dtype: DTypeLike) -> Values:
         """Return a part that does not depend on the picture, (1, …)."""
         if part == "one" or self._bounds is None:
             return np.ones((1, *shape), dtype)

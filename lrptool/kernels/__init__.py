@@ -1,13 +1,15 @@
 """Compiled loops over plain arrays; the only room that imports numba. Callers check and allocate."""
 
-from lrptool.kernels.conv import ForwardConv, Fraction, Geometry, TransposedConv
-from lrptool.kernels.dense import PARTS, dense_forward, dense_transpose
-from lrptool.kernels.elementwise import TransposedSum, add_flat
+from lrptool.kernels.alone import Gather, transpose_alone
+from lrptool.kernels.conv import ForwardConv, Geometry, TransposedConv
+from lrptool.kernels.dense import Signed, TransposedDense, forward_dense
+from lrptool.kernels.fraction import Fraction
 from lrptool.kernels.jit import get_threads, is_compiled, set_threads, shared_use
 from lrptool.kernels.memory import MEMORY, Memory
-from lrptool.kernels.pack import EVERYWHERE, NEGATIVE, POSITIVE
-from lrptool.kernels.pool import route_to_maximum, spread_windows, sum_windows
-from lrptool.kernels.product import ALL, NEG, ONE, POS
+from lrptool.kernels.pooling import TransposedAverage, Windows, add_route
+from lrptool.kernels.records import ALL, EVERYWHERE, NEG, NEGATIVE, ONE, POS, POSITIVE
+from lrptool.kernels.schedule import Place, Run, Schedule
+from lrptool.kernels.sums import TransposedSum, add_copy
 
 __all__ = [
     "ALL",
@@ -16,23 +18,28 @@ __all__ = [
     "NEG",
     "NEGATIVE",
     "ONE",
-    "PARTS",
     "POS",
     "POSITIVE",
     "ForwardConv",
     "Fraction",
+    "Gather",
     "Geometry",
     "Memory",
+    "Place",
+    "Run",
+    "Schedule",
+    "Signed",
+    "TransposedAverage",
     "TransposedConv",
+    "TransposedDense",
     "TransposedSum",
-    "add_flat",
-    "dense_forward",
-    "dense_transpose",
+    "Windows",
+    "add_copy",
+    "add_route",
+    "forward_dense",
     "get_threads",
     "is_compiled",
-    "route_to_maximum",
     "set_threads",
     "shared_use",
-    "spread_windows",
-    "sum_windows",
+    "transpose_alone",
 ]

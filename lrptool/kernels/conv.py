@@ -1,23 +1,30 @@
-"""Transposed convolution in two dimensions, with the fractions before it and the factor behind it."""
+"""Convolution in two dimensions, transposed and forward, as tasks over packed planes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrptool.kernels.jit import get_threads
-from lrptool.kernels.product import ONE, SLACK, best_shape, product, rows_of
-from lrptool.kernels.schedule import APART
+from lrptool.kernels.fraction import Fraction
+from lrptool.kernels.pieces.product import SCRATCH, SLACK, best_shape, rows_of, width_of
+from lrptool.kernels.records import ONE, PACK, PRODUCT
+from lrptool.kernels.schedule import Place, Schedule
 
 Values = NDArray[np.floating[Any]]
 Offsets = NDArray[np.int64]
 
-_MOST_FRACTIONS = 2
-"""No rule has more shares with one part of the input."""
+_NEAR = 1 << 18
+"""Planes of so many values stay in a core's cache: then one block of weights meets all positions in turn. Elsewhere a
+column of positions meets all blocks: weights are read in order, which the processor foresees, planes are not."""
+_BANDS = 16
+"""Pieces a sum over channels is cut into, at least."""
+_BAND = 4096
+"""Values of a map whose fractions are formed at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +51,219 @@ class Geometry:
 
 
 @dataclass(frozen=True, slots=True)
-class Fraction:
-    """coefficient · r / stabilised denominator, for one part of the weights.
+class _Axis:
+    """How the steps of a product land on one axis of a map: step u on stride · u + start, where low ≤ u < high."""
 
-    Parameters
-    ----------
-    r, denominator, z : array (N, O, Ho, Wo)
-        Denominator and z may be (1, O, Ho, Wo). Neither is looked at where `normalised` is false, or `where` is 0.
-    epsilon : array (N,)
-    clip, normalised : bool
-    where : int
-        `EVERYWHERE`, `POSITIVE` or `NEGATIVE`: outputs taken, by the sign of z.
-    coefficient : float
+    steps: int
+    stride: int
+    start: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """Packed weights (G, B, K, rows), the offsets of their terms (slots, taps), and where the steps land."""
+
+    weights: Values
+    offsets: Offsets
+    shape: int
+    channels: int
+    y: _Axis
+    x: _Axis
+    cols: int
+
+    @classmethod
+    def of(cls, terms: Values, offsets: Offsets, y: _Axis, x: _Axis, cols: int) -> _Product:
+        """Choose a tile for terms (G, K, I) and cut them into its blocks, the last one filled up with zeros."""
+        groups, count, channels = terms.shape
+        shape = best_shape(channels, y.steps * cols)
+        rows = rows_of(shape)
+        blocks = -(-channels // rows)
+        padded = np.zeros((groups, count, blocks * rows), terms.dtype)
+        padded[..., :channels] = terms
+        weights = np.ascontiguousarray(padded.reshape(groups, count, blocks, rows).transpose(0, 2, 1, 3))
+        return cls(weights, offsets, shape, channels, y, x, cols)
+
+    def add_to(
+        self,
+        schedule: Schedule,
+        planes: Place,
+        plane_values: int,
+        flags: int,
+        x: Place,
+        part: int,
+        out: Place,
+        size: tuple[int, int],
+        group: object,
+        *,
+        accumulate: bool,
+    ) -> None:
+        """Add the task; `size` is that of x and out, `group` names tasks that fill the same `out` together."""
+        groups, blocks = self.weights.shape[:2]
+        slots, taps = self.offsets.shape
+        width = width_of(self.shape, schedule.dtype.itemsize)
+        columns = -(-((self.y.steps - 1) * self.cols + self.x.steps) // width)
+        columns_first = plane_values <= _NEAR
+        direct = (self.y.stride, self.x.stride, self.y.start, self.x.start) == (1, 1, 0, 0) and self.cols == size[1]
+        schedule.add(
+            PRODUCT,
+            schedule.batch * groups * blocks * columns,
+            reads=[planes, *([x] if part != ONE else [])],
+            writes=out,
+            own=SCRATCH,
+            group=group,
+            planes=planes,
+            flags=flags,
+            weights=schedule.hold(self.weights),
+            table=schedule.table(self.offsets),
+            x=x,
+            out=out,
+            channels=self.channels,
+            groups=groups,
+            blocks=blocks,
+            slots=slots,
+            taps=taps,
+            plane_values=plane_values,
+            tile=self.shape,
+            steps_y=self.y.steps,
+            steps_x=self.x.steps,
+            cols=self.cols,
+            stride_y=self.y.stride,
+            start_y=self.y.start,
+            from_y=self.y.low,
+            to_y=self.y.high,
+            stride_x=self.x.stride,
+            start_x=self.x.start,
+            from_x=self.x.low,
+            to_x=self.x.high,
+            height=size[0],
+            width=size[1],
+            part=part,
+            accumulate=accumulate,
+            columns_first=columns_first,
+            direct=direct and self.y.high >= size[0] and self.x.high >= size[1],
+        )
+
+
+class TransposedConv:
+    """Σ_p Ŵ_pᵀ s_p for parts Ŵ_p (O, C/group, kh, kw) of a convolution's weights, packed once; float32 or float64.
+
+    With a stride, input positions fall into stride² phases; each takes its own subset of the kernel's taps and reads
+    the same zero-padded planes. Where all output channels of a group have the same weights, as for a part that is one
+    everywhere, their fractions are summed before the product.
     """
 
-    r: Values
-    denominator: Values
-    z: Values
-    epsilon: Values
-    clip: bool
-    normalised: bool
-    where: int
-    coefficient: float
+    def __init__(self, parts: Sequence[Values], geometry: Geometry) -> None:
+        self._geometry = g = _flat(geometry)
+        self._shift = tuple((k - 1) * d // s for k, d, s in zip(g.kernel, g.dilations, g.strides, strict=True))
+        self._steps = tuple(
+            (size + pad - 1) // stride + 1 for size, pad, stride in zip(g.in_size, g.pads[:2], g.strides, strict=True)
+        )
+        self._rows = self._shift[0] + max(self._steps[0], g.out_size[0])
+        self._cols = self._shift[1] + max(self._steps[1], g.out_size[1])
+        self._out_channels = parts[0].shape[0]
+        grouped = [part.reshape(g.group, self._out_channels // g.group, *part.shape[1:]) for part in parts]
+        self._summed = all(_same(part) for part in grouped)
+        if self._summed:
+            grouped = [part[:, :1] for part in grouped]
+        self._slots = grouped[0].shape[1]
+        stacked = np.concatenate(grouped, axis=1)
+        self._phases = [self._phase(stacked, a, b) for a in range(g.strides[0]) for b in range(g.strides[1])]
+
+    def add_to(
+        self, schedule: Schedule, fractions: Sequence[Fraction], x: Place, part: int, out: Place, *, accumulate: bool
+    ) -> None:
+        """Add the tasks that write x̂ · Σ_p Ŵ_pᵀ s_p into `out` (N, C, H, W), or add it there.
+
+        Parameters
+        ----------
+        fractions : sequence of Fraction
+            One per part of the weights.
+        x : Place
+            The input (N, C, H, W), not looked at where `part` is `ONE`.
+        part : int
+            `ONE`, `ALL`, `POS` or `NEG`: what x̂ is of x.
+        """
+        g, slots = self._geometry, self._slots * len(fractions)
+        plane = self._rows * self._cols
+        planes = schedule.scratch(g.group * slots * plane, SLACK)
+        flags = schedule.flags(schedule.batch * g.group * slots)
+        for number, fraction in enumerate(fractions):
+            self._add_packing(schedule, fraction, planes, flags, slots, number * self._slots)
+        group = object()
+        for phase in self._phases:
+            phase.add_to(schedule, planes, slots * plane, flags, x, part, out, g.in_size, group, accumulate=accumulate)
+
+    def _add_packing(
+        self, schedule: Schedule, fraction: Fraction, planes: Place, flags: int, slots: int, slot: int
+    ) -> None:
+        """Add the task that writes one fraction into its planes."""
+        g = self._geometry
+        height, width = g.out_size
+        band = max(1, _BAND // width)
+        if self._summed:
+            band = min(band, max(1, height // _BANDS))
+        maps = g.group * -(-height // band) if self._summed else self._out_channels
+        schedule.add(
+            PACK,
+            schedule.batch * maps,
+            reads=fraction.reads(),
+            writes=planes,
+            own=band * width,
+            group="packing",
+            planes=planes,
+            flags=flags,
+            channels=self._out_channels,
+            summed=self._summed,
+            groups=g.group,
+            slots=slots,
+            slot=slot,
+            height=height,
+            width=width,
+            rows=self._rows,
+            cols=self._cols,
+            top=self._shift[0],
+            left=self._shift[1],
+            band=band,
+            **fraction.fields(),
+        )
+
+    def _taps(self, axis: int, phase: int) -> list[tuple[int, int]]:
+        """Taps of one axis that reach input positions of a phase, each with its shift in the padded plane."""
+        g = self._geometry
+        reach = [(tap, tap * g.dilations[axis]) for tap in range(g.kernel[axis])]
+        return [(tap, self._shift[axis] - at // g.strides[axis]) for tap, at in reach if at % g.strides[axis] == phase]
+
+    def _landing(self, axis: int, phase: int) -> _Axis:
+        """How a phase lands on one axis."""
+        g, steps = self._geometry, self._steps[axis]
+        stride, start = g.strides[axis], phase - g.pads[axis]
+        inside = -(-(g.in_size[axis] - start) // stride)
+        return _Axis(steps, stride, start, max(0, -(start // stride)), min(steps, inside))
+
+    def _phase(self, grouped: Values, a: int, b: int) -> _Product:
+        """Return the product of phase (a, b); it may be without a tap, and writes zeros then."""
+        ys, xs = self._taps(0, a), self._taps(1, b)
+        taken = grouped[:, :, :, [tap for tap, _ in ys]][..., [tap for tap, _ in xs]]
+        groups, slots, channels = grouped.shape[:3]
+        terms = taken.transpose(0, 1, 3, 4, 2).reshape(groups, slots * len(ys) * len(xs), channels)
+        taps = np.array([shift_y * self._cols + shift_x for _, shift_y in ys for _, shift_x in xs], np.int64)
+        offsets = np.arange(slots)[:, None] * (self._rows * self._cols) + taps
+        return _Product.of(terms, offsets, self._landing(0, a), self._landing(1, b), self._cols)
+
+
+def _flat(g: Geometry) -> Geometry:
+    """Return the geometry of a convolution of single values over maps as one long row."""
+    if (g.kernel, g.strides, g.pads) != ((1, 1), (1, 1), (0, 0, 0, 0)):
+        return g
+    size = (1, prod(g.in_size))
+    return replace(g, in_size=size, out_size=size)
+
+
+def _same(grouped: Values) -> bool:
+    """Whether all output channels of a group (G, O, C, kh, kw) have the same weights; quick where they do not."""
+    return bool((grouped[:, :2] == grouped[:, :1]).all() and (grouped == grouped[:, :1]).all())
 
 
 class ForwardConv:
@@ -81,21 +279,21 @@ class ForwardConv:
         self._rows = max(g.out_size[0] + (kh - 1) * dy // sy, -(-(g.in_size[0] + g.pads[0]) // sy))
         self._cols = max(g.out_size[1] + (kw - 1) * dx // sx, -(-(g.in_size[1] + g.pads[1]) // sx))
         plane = self._rows * self._cols
-        self._offsets = np.array(
+        self._channels, self._slots = weight.shape[:2]
+        offsets = np.array(
             [
                 (channel * sy * sx + ky * dy % sy * sx + kx * dx % sx) * plane
                 + ky * dy // sy * self._cols
                 + kx * dx // sx
-                for channel in range(weight.shape[1])
+                for channel in range(self._slots)
                 for ky in range(kh)
                 for kx in range(kw)
             ],
             np.int64,
-        ).reshape(weight.shape[1], -1)
-        self._shape = best_shape(weight.shape[0] // g.group, g.out_size[0] * self._cols)
-        terms = weight.reshape(g.group, weight.shape[0] // g.group, -1).transpose(0, 2, 1)
-        self._weights = _blocks(terms, rows_of(self._shape))
-        self._channels = weight.shape[0]
+        ).reshape(self._slots, -1)
+        terms = weight.reshape(g.group, self._channels // g.group, -1).transpose(0, 2, 1)
+        y, x = (_Axis(steps, 1, 0, 0, steps) for steps in g.out_size)
+        self._product = _Product.of(terms, offsets, y, x, self._cols)
 
     def __call__(self, x: Values) -> Values:
         """Return y (N, O, Ho, Wo) of x (N, C, H, W)."""
@@ -105,165 +303,14 @@ class ForwardConv:
         padded = np.zeros((batch, channels, self._rows * sy, self._cols * sx), x.dtype)
         padded[:, :, top : top + height, left : left + width] = x
         phases = padded.reshape(batch, channels, self._rows, sy, self._cols, sx).transpose(0, 1, 3, 5, 2, 4)
-        planes = np.pad(phases.reshape(batch, g.group, -1), ((0, 0), (0, 0), (0, SLACK)))
+        planes = np.concatenate([phases.reshape(-1), np.zeros(SLACK, x.dtype)])
         out = np.empty((batch, self._channels, *g.out_size), x.dtype)
-        steps, landing = g.out_size, (0, g.out_size[0], 0, g.out_size[1])
-        nothing = out[:, :0]
-        product(
-            self._shape,
-            np.empty((0, 4)),
-            nothing,
-            (nothing, nothing),
-            nothing,
-            np.empty((2, 0), x.dtype),
-            (0, self._cols, 0, 0),
-            planes,
-            np.ones((1, 1, len(self._offsets)), np.bool_),
-            self._weights,
-            self._offsets,
-            steps,
-            (1, 0, 1, 0),
-            landing,
-            out,
-            ONE,
-            out,
-            False,  # noqa: FBT003  (numba takes no keywords)
-            np.zeros(3 * APART, np.int64),
-            get_threads(),
+        schedule = Schedule(batch, x.dtype)
+        source, target = schedule.hold(planes, phases[0].size), schedule.hold(out, out[0].size)
+        per_group = phases[0].size // g.group
+        flags = schedule.flags(batch * g.group * self._slots)
+        self._product.add_to(
+            schedule, source, per_group, flags, target, ONE, target, g.out_size, None, accumulate=False
         )
+        schedule.run()
         return out
-
-
-@dataclass(frozen=True, slots=True)
-class _Phase:
-    """One subset of the kernel's taps, and where its steps land: weights (G, B, K, rows), offsets (planes, taps)."""
-
-    weights: Values
-    offsets: Offsets
-    shape: int
-    first: tuple[int, int, int, int]
-    last: tuple[int, int, int, int]
-
-
-class TransposedConv:
-    """Σ_p Ŵ_pᵀ s_p for parts Ŵ_p (O, C/group, kh, kw) of a convolution's weights, packed once; float32 or float64.
-
-    With a stride, input positions fall into stride² phases; each takes its own subset of the kernel's taps and reads
-    the same zero-padded planes.
-    """
-
-    def __init__(self, parts: Sequence[Values], geometry: Geometry) -> None:
-        self.geometry = g = geometry
-        self._shift = tuple((k - 1) * d // s for k, d, s in zip(g.kernel, g.dilations, g.strides, strict=True))
-        self._steps = tuple(
-            (size + pad - 1) // stride + 1 for size, pad, stride in zip(g.in_size, g.pads[:2], g.strides, strict=True)
-        )
-        self._rows = self._shift[0] + max(self._steps[0], g.out_size[0])
-        self._cols = self._shift[1] + max(self._steps[1], g.out_size[1])
-        out_channels, self._channels = parts[0].shape[:2]
-        self._planes = len(parts) * out_channels // g.group
-        grouped = [part.reshape(g.group, out_channels // g.group, *part.shape[1:]) for part in parts]
-        stacked = np.concatenate(grouped, axis=1)
-        phases = [self._phase(stacked, a, b) for a in range(g.strides[0]) for b in range(g.strides[1])]
-        self._phases = [phase for phase in phases if phase is not None]
-        self._covered = len(self._phases) == len(phases)
-
-    def plane_values(self, batch: int) -> int:
-        """Values the buffer of planes holds for a batch."""
-        values: int = batch * self.geometry.group * (self._planes * self._rows * self._cols + SLACK)
-        return values
-
-    def __call__(
-        self,
-        fractions: Sequence[Fraction],
-        x: Values,
-        part: int,
-        out: Values,
-        planes: Values,
-        *,
-        accumulate: bool,
-    ) -> None:
-        """Write x̂ · Σ_p Ŵ_pᵀ s_p into `out` (N, C, H, W), or add it.
-
-        Parameters
-        ----------
-        fractions : sequence of Fraction
-            One per part of the weights.
-        x : array (N, C, H, W) or (1, C, H, W)
-        part : int
-            `ONE`, `ALL`, `POS` or `NEG`: what x̂ is of x.
-        planes : array
-            Flat scratch of at least `plane_values` values.
-        """
-        if not 1 <= len(fractions) <= _MOST_FRACTIONS:
-            raise ValueError(f"expected 1 to {_MOST_FRACTIONS} fractions, found {len(fractions)}")
-        batch, group = len(out), self.geometry.group
-        shaped = planes[: self.plane_values(batch)].reshape(batch, group, -1)
-        shaped[:, :, -SLACK:] = 0
-        one, other = fractions[0], fractions[-1]
-        rows = [(f.coefficient, f.where, f.clip, f.normalised) for f in fractions]
-        pack = np.array(rows, np.float64)
-        epsilons = np.stack([one.epsilon, other.epsilon])
-        alive = np.empty((batch, group, self._planes), np.bool_)
-        if not self._covered and not accumulate:
-            out[...] = 0
-        for phase in self._phases:
-            product(
-                phase.shape,
-                pack,
-                one.r,
-                (one.denominator, other.denominator),
-                one.z,
-                epsilons,
-                (self._rows, self._cols, *self._shift),
-                shaped,
-                alive,
-                phase.weights,
-                phase.offsets,
-                self._steps,
-                phase.first,
-                phase.last,
-                x,
-                part,
-                out,
-                accumulate,
-                np.zeros(3 * APART, np.int64),
-                get_threads(),
-            )
-            pack = pack[:0]  # the other phases read the same planes
-
-    def _taps(self, axis: int, phase: int) -> list[tuple[int, int]]:
-        """Taps of one axis that reach input positions of a phase, each with its shift in the padded plane."""
-        g = self.geometry
-        reach = [(tap, tap * g.dilations[axis]) for tap in range(g.kernel[axis])]
-        return [(tap, self._shift[axis] - at // g.strides[axis]) for tap, at in reach if at % g.strides[axis] == phase]
-
-    def _landing(self, axis: int, phase: int) -> tuple[int, int, int, int]:
-        """Stride and start of one axis, and the steps [from, to) that land inside: position = stride · step + start."""
-        g = self.geometry
-        stride, start = g.strides[axis], phase - g.pads[axis]
-        return stride, start, max(0, -(start // stride)), -(-(g.in_size[axis] - start) // stride)
-
-    def _phase(self, grouped: Values, a: int, b: int) -> _Phase | None:
-        """Pack the taps of phase (a, b); None where no tap falls into it."""
-        ys, xs = self._taps(0, a), self._taps(1, b)
-        if not ys or not xs:
-            return None
-        taken = grouped[:, :, :, [tap for tap, _ in ys]][..., [tap for tap, _ in xs]]
-        terms = taken.transpose(0, 1, 3, 4, 2).reshape(grouped.shape[0], -1, self._channels)
-        plane = self._rows * self._cols
-        taps = [shift_y * self._cols + shift_x for _, shift_y in ys for _, shift_x in xs]
-        offsets = np.arange(grouped.shape[1])[:, None] * plane + np.array(taps, np.int64)
-        shape = best_shape(self._channels, self._steps[0] * self._cols)
-        (sy, y0, u0, u1), (sx, x0, v0, v1) = self._landing(0, a), self._landing(1, b)
-        last = (u0, min(u1, self._steps[0]), v0, min(v1, self._steps[1]))
-        return _Phase(_blocks(terms, rows_of(shape)), offsets, shape, (sy, y0, sx, x0), last)
-
-
-def _blocks(terms: Values, rows: int) -> Values:
-    """Cut (G, K, I) into blocks of `rows` channels, the last one filled up with zeros: (G, B, K, rows)."""
-    groups, count, channels = terms.shape
-    blocks = -(-channels // rows)
-    padded = np.zeros((groups, count, blocks * rows), terms.dtype)
-    padded[..., :channels] = terms
-    return np.ascontiguousarray(padded.reshape(groups, count, blocks, rows).transpose(0, 2, 1, 3))

@@ -1,103 +1,117 @@
-"""Dense layers. Parts of the weights are formed row by row, so W⁺ of a large layer never exists as a whole."""
+"""Dense layers as tasks over the weights as they stand."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
-from numba import prange
+from numpy.typing import NDArray
 
-from lrptool.kernels.jit import kernel
+from lrptool.kernels.fraction import Fraction
+from lrptool.kernels.pieces.dense import COLUMNS, dense_forward
+from lrptool.kernels.pieces.weigh import CHUNK
+from lrptool.kernels.records import DENSE, ONE
+from lrptool.kernels.schedule import Place, Schedule
+from lrptool.kernels.sums import TransposedSum
 
-PARTS = {"all": 0, "pos": 1, "neg": 2, "squared": 3, "one": 4, "gamma-pos": 5, "gamma-neg": 6}
-"""Codes of the parts of the weights."""
-_COLUMNS = 256
-"""Fewest columns worth a thread."""
-_ROWS = 8
-
-
-@kernel()
-def _fill_part(row, part, gamma, out):  # type: ignore[no-untyped-def]
-    """Write a part of one row of weights into `out`."""
-    zero = row.dtype.type(0)
-    if part == 0:
-        out[:] = row
-    elif part == 1:
-        for i in range(row.size):
-            out[i] = max(row[i], zero)
-    elif part == 2:
-        for i in range(row.size):
-            out[i] = min(row[i], zero)
-    elif part == 3:
-        out[:] = row * row
-    elif part == 4:
-        out[:] = row.dtype.type(1)
-    elif part == 5:
-        for i in range(row.size):
-            out[i] = row[i] + gamma * max(row[i], zero)
-    else:
-        for i in range(row.size):
-            out[i] = row[i] + gamma * min(row[i], zero)
+Values = NDArray[np.floating[Any]]
 
 
-@kernel(parallel=True)
-def dense_forward(x, weight, part, gamma, out):  # type: ignore[no-untyped-def]
-    """Fill out (N, O) with x (N, K) times the part of weight (O, K), transposed."""
-    for o in prange(weight.shape[0]):
-        row = np.empty(weight.shape[1], weight.dtype)
-        _fill_part(weight[o], part, gamma, row)
-        for n in range(x.shape[0]):
-            total = weight.dtype.type(0)
-            for i in range(row.size):
-                total += x[n, i] * row[i]
-            out[n, o] = total
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A part of the weights as factors by their sign.
+
+    Parameters
+    ----------
+    positive, negative : float
+        What weights > 0 and < 0 are multiplied by.
+    power : {1, 2, 0}
+        1: weights as they stand. 2: squared weights, 0: ones; both times `positive`.
+    """
+
+    positive: float
+    negative: float
+    power: int = 1
+
+    @property
+    def code(self) -> int:
+        """How `pieces.dense` calls the power."""
+        return {1: 0, 2: 1, 0: 2}[self.power]
 
 
-@kernel()
-def _add_rows(weight, rows, factors, part, gamma, low, high, target):  # type: ignore[no-untyped-def]
-    """Add factor · part of row for eight rows at once: eight streams hide the memory's latency."""
-    zero = weight.dtype.type(0)
-    a, b, c, d = weight[rows[0]], weight[rows[1]], weight[rows[2]], weight[rows[3]]
-    e, f, g, h = weight[rows[4]], weight[rows[5]], weight[rows[6]], weight[rows[7]]
-    f0, f1, f2, f3, f4, f5, f6, f7 = factors
-    if part == 0:
-        for i in range(low, high):
-            target[i] += f0 * a[i] + f1 * b[i] + f2 * c[i] + f3 * d[i] + f4 * e[i] + f5 * f[i] + f6 * g[i] + f7 * h[i]
-    elif part == 1:
-        for i in range(low, high):
-            target[i] += (
-                f0 * max(a[i], zero)
-                + f1 * max(b[i], zero)
-                + f2 * max(c[i], zero)
-                + f3 * max(d[i], zero)
-                + f4 * max(e[i], zero)
-                + f5 * max(f[i], zero)
-                + f6 * max(g[i], zero)
-                + f7 * max(h[i], zero)
-            )
-    else:
-        row = np.empty(high - low, weight.dtype)
-        for k in range(8):
-            _fill_part(weight[rows[k], low:high], part, gamma, row)
-            for i in range(high - low):
-                target[low + i] += factors[k] * row[i]
+class TransposedDense:
+    """Σ_p Ŵ_pᵀ s_p for parts of a dense layer's weights; these are read once, and no part is ever formed.
+
+    Parameters
+    ----------
+    weight : array (O, K)
+    parts : sequence of Signed
+    """
+
+    def __init__(self, weight: Values, parts: Sequence[Signed]) -> None:
+        self._weight, self._parts = weight, parts
+
+    def add_to(
+        self, schedule: Schedule, fractions: Sequence[Fraction], x: Place, part: int, out: Place, *, accumulate: bool
+    ) -> None:
+        """Add the tasks that write x̂ · Σ_p Ŵ_pᵀ s_p into `out` (N, K); arguments as of `TransposedConv`."""
+        s = [self._fractions(schedule, fraction) for fraction in fractions]
+        if len({signed.power for signed in self._parts}) == 1 and len(s) <= 2:
+            self._add(schedule, s, self._parts, x, part, out, accumulate=accumulate)
+            return
+        for k, (one, signed) in enumerate(zip(s, self._parts, strict=True)):
+            self._add(schedule, [one], [signed], x, part, out, accumulate=accumulate or k > 0)
+
+    def _fractions(self, schedule: Schedule, fraction: Fraction) -> Place:
+        """Add the task that forms one fraction of all outputs."""
+        count = self._weight.shape[0]
+        s = schedule.scratch(count)
+        TransposedSum(count, (1.0,)).add_to(schedule, [fraction], s, ONE, s, accumulate=False)
+        return s
+
+    def _add(
+        self,
+        schedule: Schedule,
+        s: Sequence[Place],
+        parts: Sequence[Signed],
+        x: Place,
+        part: int,
+        out: Place,
+        *,
+        accumulate: bool,
+    ) -> None:
+        """Add the product of one or two vectors with their parts of the weights."""
+        rows, columns = self._weight.shape
+        other = parts[1] if len(parts) > 1 else Signed(0.0, 0.0)
+        schedule.add(
+            DENSE,
+            -(-columns // COLUMNS),
+            reads=[*s, *([x] if part != ONE else [])],
+            writes=out,
+            own=max(CHUNK, schedule.batch * COLUMNS),
+            first=s[0],
+            second=s[-1],
+            weights=schedule.hold(self._weight),
+            x=x,
+            out=out,
+            rows=rows,
+            columns=columns,
+            items=schedule.batch,
+            squared=parts[0].code,
+            part=part,
+            accumulate=accumulate,
+            first_positive=parts[0].positive,
+            first_negative=parts[0].negative,
+            second_positive=other.positive,
+            second_negative=other.negative,
+        )
 
 
-@kernel(parallel=True)
-def dense_transpose(s, weight, part, gamma, out, threads):  # type: ignore[no-untyped-def]
-    """Fill out (N, K) with s (N, O) times the part of weight (O, K); rows whose s is zero are never read."""
-    columns = weight.shape[1]
-    blocks = max(1, min(threads, columns // _COLUMNS))
-    for block in prange(blocks):
-        low, high = block * columns // blocks, (block + 1) * columns // blocks
-        rows, factors = np.zeros(_ROWS, np.int64), np.zeros(_ROWS, weight.dtype)
-        for n in range(s.shape[0]):
-            target = out[n]
-            target[low:high] = weight.dtype.type(0)
-            count = 0
-            for o in range(weight.shape[0]):
-                if s[n, o] != 0:
-                    rows[count], factors[count] = o, s[n, o]
-                    count += 1
-                if count == _ROWS or (o == weight.shape[0] - 1 and count > 0):
-                    factors[count:] = weight.dtype.type(0)
-                    _add_rows(weight, rows, factors, part, gamma, low, high, target)
-                    count = 0
+def forward_dense(x: Values, weight: Values, part: Signed) -> Values:
+    """Return x Ŵᵀ (N, O) for x (N, K) and weight (O, K) of one dtype."""
+    out = np.empty((x.shape[0], weight.shape[0]), x.dtype)
+    kind = x.dtype.type
+    dense_forward(np.ascontiguousarray(x), weight, kind(part.positive), kind(part.negative), part.code, out)
+    return out

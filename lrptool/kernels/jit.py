@@ -35,7 +35,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 def _sources_key() -> str:
     """Hash of all kernels' source, of numba's version and of the vector instructions in use."""
     digest = hashlib.sha256(f"{numba.__version__} {SIMD.name}".encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.name.encode() + source.read_bytes())
     return digest.hexdigest()[:16]
 

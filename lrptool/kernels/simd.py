@@ -33,7 +33,7 @@ class Simd:
 
 
 _SETS = {
-    "avx512": Simd("avx512", 16, fused=True, tiles=((14, 2), (8, 3), (4, 6))),
+    "avx512": Simd("avx512", 16, fused=True, tiles=((14, 2), (13, 2), (8, 3), (6, 4), (3, 7))),
     "avx2": Simd("avx2", 8, fused=True, tiles=((6, 2), (4, 3))),
     "neon": Simd("neon", 4, fused=True, tiles=((8, 3), (4, 6))),
     "plain": Simd("plain", 4, fused=False, tiles=((6, 2), (4, 3))),

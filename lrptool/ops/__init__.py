@@ -33,11 +33,11 @@ window's divisor counts padding (count_include_pad) but never what lies beyond t
 
 from lrptool.ops import activation, conv, dense, elementwise, normalization, pooling, structure
 from lrptool.ops.base import (
-    Gather,
     LinearMap,
     OnnxNode,
     Operator,
     Passage,
+    Placing,
     Spelling,
     Treatment,
     Values,
@@ -48,12 +48,12 @@ from lrptool.ops.builder import GraphBuilder
 from lrptool.ops.registry import known_operators, operator
 
 __all__ = [
-    "Gather",
     "GraphBuilder",
     "LinearMap",
     "OnnxNode",
     "Operator",
     "Passage",
+    "Placing",
     "Spelling",
     "Treatment",
     "Values",

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lrptool.graph import Node, Shape
-from lrptool.ops.base import Operator, Passage, Treatment, Values
+from lrptool.graph import Graph, Node, Shape
+from lrptool.kernels import Place
+from lrptool.ops.base import Operator, Passage, Placing, Treatment, Values
 from lrptool.ops.registry import register
 
 
@@ -49,7 +50,12 @@ def _tanh_gradient(passage: Passage) -> tuple[Values, ...]:
     return (passage.relevances[0] * (1 - y * y),)
 
 
-PASS = Treatment(_pass, at_zero="as behind")
+def add_alias(placing: Placing, node: Node, _graph: Graph, arriving: Sequence[Place]) -> None:
+    """Let the input's relevance be the output's, without moving it."""
+    placing.alias(node.inputs[0], arriving[0])
+
+
+PASS = Treatment(_pass, at_zero="as behind", add_to=add_alias)
 _OUTPUTS = frozenset({"outputs"})
 
 
@@ -101,7 +107,7 @@ class Sigmoid(_Nonnegative):
     """1 / (1 + exp(−x))."""
 
     name = "Sigmoid"
-    treatments = {"pass": Treatment(_pass), "gradient": Treatment(_sigmoid_gradient, reads=_OUTPUTS)}
+    treatments = {"pass": Treatment(_pass, add_to=add_alias), "gradient": Treatment(_sigmoid_gradient, reads=_OUTPUTS)}
 
 
 @register

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from lrptool.errors import UnsupportedError
 from lrptool.graph import Attribute, Graph, Node, Shape
-from lrptool.kernels import Fraction
+from lrptool.kernels import Gather, Place, Schedule
 
 Values = NDArray[np.floating[Any]]
 """Activations or relevance, float32 in production and float64 in the tests, batch first."""
@@ -51,18 +51,6 @@ class WeightPart:
         return weight + weight.dtype.type(self.gamma) * signed
 
 
-class Gather(Protocol):
-    """x̂ · Σ_p Ŵ_pᵀ s_p for one input of a layer, with the fractions s_p formed on the way; see `TransposedConv`."""
-
-    def plane_values(self, batch: int) -> int:
-        """Values of scratch a batch needs."""
-
-    def __call__(
-        self, fractions: Sequence[Fraction], x: Values, part: int, out: Values, planes: Values, *, accumulate: bool
-    ) -> None:
-        """Write the result into `out`, or add it."""
-
-
 class LinearMap(Protocol):
     """z = Σₖ Wₖ xₖ + b over one or several inputs: all a share rule needs to know of a layer."""
 
@@ -98,6 +86,24 @@ class Passage:
         return (batch, *self.graph.tensors[self.node.inputs[index]].item_shape)
 
 
+class Placing(Protocol):
+    """Where a schedule's way back through a network has its activations and relevance."""
+
+    schedule: Schedule
+
+    def activation(self, name: str) -> Place:
+        """Return where an activation, or a result computed beside the network, lies."""
+
+    def into(self, name: str) -> tuple[Place, bool]:
+        """Return where a tensor's relevance is to be written, and whether to add to what is there."""
+
+    def alias(self, name: str, place: Place) -> None:
+        """Let a tensor's relevance be what lies in a place."""
+
+    def values(self, name: str) -> int:
+        """Values of a tensor per item."""
+
+
 @dataclass(frozen=True, slots=True)
 class Treatment:
     """A way for relevance to pass an operator that is not a sum of shares.
@@ -116,6 +122,7 @@ class Treatment:
     redistribute: Callable[[Passage], tuple[Values, ...]]
     reads: frozenset[str] = frozenset()
     at_zero: Literal["nothing", "as behind", "anything"] = "anything"
+    add_to: Callable[[Placing, Node, Graph, Sequence[Place]], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

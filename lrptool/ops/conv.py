@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from lrptool.errors import ModelError
 from lrptool.graph import Graph, Node, Shape
-from lrptool.kernels import ONE, ForwardConv, Fraction, Geometry, TransposedConv
+from lrptool.kernels import ForwardConv, Geometry, TransposedConv, transpose_alone
 from lrptool.ops.base import LinearMap, Operator, Values, WeightPart
 from lrptool.ops.registry import register
 
@@ -51,11 +51,7 @@ class ConvMap:
     def transpose(self, s: Values, part: WeightPart) -> tuple[Values, ...]:
         """Return Ŵᵀ s, (N, C, H, W)."""
         gather = self.gather(0, (part,), s.dtype)
-        s = np.ascontiguousarray(s)
-        out = np.empty((len(s), self._channels, *self._geometry.in_size), s.dtype)
-        plain = Fraction(s, s, s, np.zeros(len(s), s.dtype), clip=False, normalised=False, where=0, coefficient=1.0)
-        gather([plain], out, ONE, out, np.empty(gather.plane_values(len(s)), s.dtype), accumulate=False)
-        return (out,)
+        return (transpose_alone(gather, s, (self._channels, *self._geometry.in_size)),)
 
     def bias(self, part: WeightPart, like: Values) -> Values | None:
         """Return the bias' part, (O, 1, 1)."""

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 
 from lrptool.errors import ModelError
 from lrptool.graph import Graph, Node, Shape
-from lrptool.kernels import PARTS, dense_forward, dense_transpose, get_threads
+from lrptool.kernels import Signed, TransposedDense, forward_dense, transpose_alone
 from lrptool.ops.base import LinearMap, OnnxNode, Operator, Spelling, Values, WeightPart
 from lrptool.ops.registry import register
 
@@ -26,27 +26,36 @@ class DenseMap:
     def __init__(self, weight: Values, bias: Values | None) -> None:
         self._weight, self._bias = np.ascontiguousarray(weight), bias
 
-    def gather(self, k: int, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> None:
-        """Return nothing: the fractions are few, the weights are read once by `transpose`."""
-        return
+    def gather(self, k: int, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> TransposedDense:
+        """Return the transposed product with some parts of the weights."""
+        return TransposedDense(self._weight.astype(dtype, copy=False), [_signed(part) for part in parts])
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return x Ŵᵀ, (N, O)."""
-        out = np.empty((xs[0].shape[0], self._weight.shape[0]), xs[0].dtype)
-        dense_forward(np.ascontiguousarray(xs[0]), self._weight, PARTS[part.kind], out.dtype.type(part.gamma), out)
-        return out
+        x = xs[0]
+        return forward_dense(x, self._weight.astype(x.dtype, copy=False), _signed(part))
 
     def transpose(self, s: Values, part: WeightPart) -> tuple[Values, ...]:
         """Return s Ŵ, (N, K)."""
-        out = np.empty((s.shape[0], self._weight.shape[1]), s.dtype)
-        dense_transpose(
-            np.ascontiguousarray(s), self._weight, PARTS[part.kind], out.dtype.type(part.gamma), out, get_threads()
-        )
-        return (out,)
+        return (transpose_alone(self.gather(0, (part,), s.dtype), s, self._weight.shape[1:]),)
 
     def bias(self, part: WeightPart, like: Values) -> Values | None:
         """Return the bias' part, (O,)."""
         return None if self._bias is None else part.of(self._bias.astype(like.dtype, copy=False))
+
+
+def _signed(part: WeightPart) -> Signed:
+    """Return a part of the weights as factors by their sign."""
+    more = 1 + part.gamma
+    return {
+        "all": Signed(1, 1),
+        "pos": Signed(1, 0),
+        "neg": Signed(0, 1),
+        "squared": Signed(1, 1, power=2),
+        "one": Signed(1, 1, power=0),
+        "gamma-pos": Signed(more, 1),
+        "gamma-neg": Signed(1, more),
+    }[part.kind]
 
 
 @register

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from lrptool.errors import ModelError
 from lrptool.graph import Graph, Node, Shape
-from lrptool.kernels import TransposedSum
-from lrptool.ops.base import Gather, LinearMap, Operator, Passage, Treatment, Values, WeightPart
+from lrptool.kernels import Gather, TransposedSum
+from lrptool.ops.base import LinearMap, Operator, Passage, Treatment, Values, WeightPart
 from lrptool.ops.registry import register
 
 _GATES = ("Sigmoid", "Softmax")
@@ -54,7 +55,7 @@ class SumMap:
         """Return the kernel for inputs of the sum's own shape; None where one was broadcast."""
         if len(set(self._item_shapes)) > 1:
             return None
-        return TransposedSum([float(part.of(np.ones(()))) for part in parts])
+        return TransposedSum(prod(self._item_shapes[0]), [float(part.of(np.ones(()))) for part in parts])
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return Σₖ ŵ xₖ."""

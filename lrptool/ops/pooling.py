@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import DTypeLike
 
 from lrptool.errors import ModelError
 from lrptool.graph import Attribute, Graph, Node, Shape
-from lrptool.kernels import MEMORY, route_to_maximum, spread_windows, sum_windows
-from lrptool.ops.base import LinearMap, OnnxNode, Operator, Passage, Spelling, Treatment, Values, WeightPart
+from lrptool.kernels import Place, Schedule, TransposedAverage, Windows, add_route, transpose_alone
+from lrptool.ops.base import (
+    LinearMap,
+    OnnxNode,
+    Operator,
+    Passage,
+    Placing,
+    Spelling,
+    Treatment,
+    Values,
+    WeightPart,
+)
 from lrptool.ops.registry import register
 
 Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int]]
@@ -51,9 +62,12 @@ def _explicit_pads(node: Node, graph: Graph) -> tuple[int, ...]:
     return (*pads[:2], *(max(0, extra) for extra in after))
 
 
-def _planes(values: Values) -> Values:
-    """View (N, C, H, W) as (N·C, H, W)."""
-    return np.ascontiguousarray(values).reshape(-1, *values.shape[2:])
+def _windows(node: Node, graph: Graph) -> Windows:
+    """Return the windows of a node as the kernels take them."""
+    kernel, strides, pads = _window(node, graph)
+    maps, height, width = graph.tensors[node.inputs[0]].item_shape
+    (_, out_height, out_width) = graph.tensors[node.outputs[0]].item_shape
+    return Windows(maps, (height, width), (out_height, out_width), kernel, strides, pads[:2])
 
 
 class _Pooling(Operator):
@@ -97,13 +111,23 @@ class _GlobalPooling(Operator):
 
 def _route(passage: Passage) -> tuple[Values, ...]:
     """All relevance of a window to its first maximum in scan order; overlapping windows add."""
-    x, r = passage.xs[0], passage.relevances[0]
-    out = MEMORY.take((x.shape[0] * x.shape[1], *x.shape[2:]), r.dtype)
-    route_to_maximum(_planes(x), _planes(r), _window(passage.node, passage.graph), out)
-    return (out.reshape(x.shape),)
+    x, r = (np.ascontiguousarray(values) for values in (passage.xs[0], passage.relevances[0]))
+    out = np.empty(x.shape, r.dtype)
+    schedule = Schedule(len(x), r.dtype)
+    places = [schedule.hold(values, values[0].size) for values in (x, r, out)]
+    add_route(schedule, _windows(passage.node, passage.graph), *places, accumulate=False)
+    schedule.run()
+    return (out,)
 
 
-_ROUTE = Treatment(_route, reads=frozenset({"inputs"}), at_zero="as behind")
+def _add_route(placing: Placing, node: Node, graph: Graph, arriving: Sequence[Place]) -> None:
+    """Add the same to a schedule."""
+    out, accumulate = placing.into(node.inputs[0])
+    x = placing.activation(node.inputs[0])
+    add_route(placing.schedule, _windows(node, graph), x, arriving[0], out, accumulate=accumulate)
+
+
+_ROUTE = Treatment(_route, reads=frozenset({"inputs"}), at_zero="as behind", add_to=_add_route)
 
 
 @register
@@ -144,32 +168,34 @@ class AverageMap:
 
     Parameters
     ----------
-    window : Window
+    windows : Windows
     weight : float64 (Ho, Wo)
         1 / divisor per window.
-    in_size : (int, int)
-        Height and width of the input maps.
     """
 
-    def __init__(self, window: Window, weight: Values, in_size: tuple[int, ...]) -> None:
-        self._window, self._weight, self._in_size = window, weight, in_size
+    def __init__(self, windows: Windows, weight: Values) -> None:
+        self._windows, self._weight = windows, weight
 
-    def gather(self, k: int, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> None:
-        """Return nothing: pooled maps are small."""
-        return
+    def gather(self, k: int, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> TransposedAverage:
+        """Return the kernel that spreads fractions over their windows."""
+        return TransposedAverage(self._windows, [part.of(self._weight).astype(dtype) for part in parts])
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return Ŵ x, (N, C, Ho, Wo)."""
-        x = xs[0]
-        sums = np.empty((x.shape[0] * x.shape[1], *self._weight.shape), x.dtype)
-        sum_windows(_planes(x), *self._window, sums)
-        return sums.reshape(*x.shape[:2], *self._weight.shape) * part.of(self._weight).astype(x.dtype)
+        x, w = xs[0], self._windows
+        padding = [
+            (before, max(0, (out - 1) * stride + k - size - before))
+            for before, out, stride, k, size in zip(w.start, w.out_size, w.strides, w.kernel, w.in_size, strict=True)
+        ]
+        padded = np.pad(x, ((0, 0), (0, 0), *padding))
+        windows = sliding_window_view(padded, w.kernel, axis=(2, 3))[:, :, :: w.strides[0], :: w.strides[1]]
+        sums = windows[:, :, : w.out_size[0], : w.out_size[1]].sum(axis=(4, 5))
+        mean: Values = sums * part.of(self._weight).astype(x.dtype)
+        return mean
 
     def transpose(self, s: Values, part: WeightPart) -> tuple[Values, ...]:
         """Return Ŵᵀ s, (N, C, H, W)."""
-        out = np.empty((s.shape[0] * s.shape[1], *self._in_size), s.dtype)
-        spread_windows(_planes(s * part.of(self._weight).astype(s.dtype)), *self._window, out)
-        return (out.reshape(*s.shape[:2], *self._in_size),)
+        return (transpose_alone(self.gather(0, (part,), s.dtype), s, (s.shape[1], *self._windows.in_size)),)
 
     def bias(self, part: WeightPart, like: Values) -> None:
         """There is none."""
@@ -192,8 +218,7 @@ def _divisors(node: Node, graph: Graph) -> Values:
 
 def _average_map(node: Node, graph: Graph) -> LinearMap:
     """Return an average pooling as a linear map."""
-    in_size = graph.tensors[node.inputs[0]].item_shape[1:]
-    return AverageMap(_window(node, graph), 1.0 / _divisors(node, graph), in_size)
+    return AverageMap(_windows(node, graph), 1.0 / _divisors(node, graph))
 
 
 @register

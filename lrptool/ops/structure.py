@@ -11,8 +11,9 @@ import numpy as np
 
 from lrptool.errors import ModelError
 from lrptool.graph import Graph, Node, Shape
-from lrptool.ops.activation import PASS
-from lrptool.ops.base import OnnxNode, Operator, Passage, Spelling, Treatment, Values
+from lrptool.kernels import Place
+from lrptool.ops.activation import PASS, add_alias
+from lrptool.ops.base import OnnxNode, Operator, Passage, Placing, Spelling, Treatment, Values
 from lrptool.ops.registry import register
 
 
@@ -34,9 +35,19 @@ def _split_back(passage: Passage) -> tuple[Values, ...]:
     return (np.concatenate(passage.relevances, axis=passage.node.integer("axis")),)
 
 
-_RESHAPED = Treatment(_reshape_back, at_zero="as behind")
+def _add_slices(placing: Placing, node: Node, _graph: Graph, arriving: Sequence[Place]) -> None:
+    """Let each input's relevance be its slice, without moving it."""
+    begin = 0
+    for name in node.inputs:
+        placing.alias(name, arriving[0].shifted(begin))
+        begin += placing.values(name)
+
+
+_RESHAPED = Treatment(_reshape_back, at_zero="as behind", add_to=add_alias)
 _RESHAPE = {"route": _RESHAPED, "gradient": _RESHAPED}
-_JOINED = Treatment(_concat_back, at_zero="as behind")
+_JOINED = Treatment(_concat_back, at_zero="as behind", add_to=_add_slices)
+_JOINED_WITHIN = Treatment(_concat_back, at_zero="as behind")
+"""For slices that are no stretches of an item's memory."""
 _PARTED = Treatment(_split_back, at_zero="as behind")
 
 
@@ -162,6 +173,11 @@ class Concat(_FirstSign):
             raise ModelError(f"node {node.name!r}: inputs {shapes} do not agree outside axis {axis}")
         total = sum(shape[axis] or 0 for shape in shapes)
         return ((*shapes[0][:axis], total, *shapes[0][axis + 1 :]),)
+
+    def treatment(self, node: Node, name: str) -> Treatment:
+        """Along the first axis of an item, slices need not be moved."""
+        treatment = super().treatment(node, name)
+        return treatment if node.integer("axis") == 1 else _JOINED_WITHIN
 
 
 @register

@@ -1,0 +1,110 @@
+"""A layer with a share rule in its network: what it reads, by name, and how it hands relevance back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from lrptool.engine.fused import FusedStep, Operands
+from lrptool.engine.shares import ShareStep
+from lrptool.kernels import Place
+from lrptool.ops import Placing, Values
+
+Activations = Mapping[str, Values]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A share rule at work on one node.
+
+    Parameters
+    ----------
+    step : ShareStep
+    inputs : tuple of str
+        Where relevance goes.
+    output : str
+    output_shape : tuple of int
+        Of an item.
+    reads_input : bool
+        Whether its inputs are looked at.
+    preactivation : str or None
+        The tensor that serves as pre-activation, where that is looked at.
+    denominators : mapping of int to str
+        Names of denominators that depend on the picture, by number of share. Other shares divide by the pre-activation
+        itself or by what no picture changes.
+    """
+
+    step: ShareStep
+    inputs: tuple[str, ...]
+    output: str
+    output_shape: tuple[int, ...]
+    reads_input: bool
+    preactivation: str | None
+    denominators: Mapping[int, str]
+
+    def redistribute(self, relevances: Sequence[Values], activations: Activations) -> tuple[Values, ...]:
+        """Return the relevance of every input, given that of the output."""
+        given = {number: activations[name] for number, name in self.denominators.items() if name in activations}
+        xs, z = self.operands(activations)
+        return self.step(xs, z, relevances[0], given)
+
+    def operands(self, activations: Activations) -> tuple[list[Values], Values | None]:
+        """Return inputs (none where they are not looked at) and pre-activation."""
+        xs = [activations[name] for name in self.inputs] if self.reads_input else []
+        return xs, activations[self.preactivation] if self.preactivation else None
+
+    def complete(self, activations: dict[str, Values], dtype: DTypeLike) -> None:
+        """Add what the forward session has not computed: denominators, and ε where it is relative to them."""
+        like = self._like(dtype)
+        xs, z = self.operands(activations)
+        for number, share in enumerate(self.step.shares):
+            name = self.denominators.get(number)
+            if name is not None and name not in activations:
+                activations[name] = self.step.denominator(number, xs, z, like)
+            if self.step.relative and share.normalised:
+                denominator = activations[name] if name else self.step.denominator(number, xs, z, like)
+                batch = len(xs[0]) if xs else len(denominator)
+                activations[self._epsilon(number)] = self.step.epsilons(denominator, batch)
+
+    def add_to(self, fused: FusedStep, placing: Placing, arriving: Sequence[Place]) -> None:
+        """Add the tasks that do the same as `redistribute`."""
+        r = arriving[0]
+        operands = Operands(
+            r=r,
+            z=placing.activation(self.preactivation) if self.preactivation else r,
+            denominators=[self._denominator(number, placing, r) for number in range(len(self.step.shares))],
+            epsilons=[self._epsilon_place(number, placing) for number in range(len(self.step.shares))],
+        )
+        for k, name in enumerate(self.inputs):
+            out, accumulate = placing.into(name)
+            x = placing.activation(name) if self.reads_input else None
+            constants = self.step.constants(k, placing.schedule.dtype)
+            fused.add_to(placing.schedule, k, operands, x, constants, out, accumulate=accumulate)
+
+    def _epsilon(self, number: int) -> str:
+        """The name of a relative ε among the activations."""
+        return f"{self.output}/epsilon{number}"
+
+    def _epsilon_place(self, number: int, placing: Placing) -> Place:
+        """Where a share's ε lies."""
+        if self.step.relative:
+            return placing.schedule.named(self._epsilon(number), 1)
+        return placing.schedule.hold(self.step.epsilons(np.zeros((1, 1), placing.schedule.dtype), 1))
+
+    def _denominator(self, number: int, placing: Placing, r: Place) -> Place:
+        """Where a share's denominator lies."""
+        if not self.step.shares[number].normalised:
+            return r
+        if number in self.denominators:
+            return placing.schedule.named(self.denominators[number], placing.values(self.output))
+        if self.preactivation is not None and self.step.divides_by_preactivation(number):
+            return placing.activation(self.preactivation)
+        like = self._like(placing.schedule.dtype)
+        return placing.schedule.hold(self.step.denominator(number, (), None, like))
+
+    def _like(self, dtype: DTypeLike) -> Values:
+        """An item of the output, for its shape and dtype; takes up no memory."""
+        return np.broadcast_to(np.zeros((), dtype), (1, *self.output_shape))

@@ -1,0 +1,135 @@
+"""Dense layers: rows of weights that carry nothing are never read, and parts of the weights never exist as a whole."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from lrptool.kernels.atomic import values_at
+from lrptool.kernels.jit import kernel
+from lrptool.kernels.pieces.weigh import weigh_into
+
+COLUMNS = 512
+"""Columns of the weights in one piece of work."""
+
+_ROWS = 8
+
+
+@kernel()
+def _add_rows(weights, begins, positive, negative, out):  # type: ignore[no-untyped-def]
+    """Add eight rows of weights at once, times a factor by the sign: eight streams hide latency."""
+    a, b, c, d = weights[begins[0] :], weights[begins[1] :], weights[begins[2] :], weights[begins[3] :]
+    e, f, g, h = weights[begins[4] :], weights[begins[5] :], weights[begins[6] :], weights[begins[7] :]
+    p0, p1, p2, p3, p4, p5, p6, p7 = positive
+    n0, n1, n2, n3, n4, n5, n6, n7 = negative
+    if (positive == negative).all():
+        for i in range(out.size):
+            out[i] += p0 * a[i] + p1 * b[i] + p2 * c[i] + p3 * d[i] + p4 * e[i] + p5 * f[i] + p6 * g[i] + p7 * h[i]
+        return
+    zero = out.dtype.type(0)
+    for i in range(out.size):
+        out[i] += (
+            (p0 if a[i] > zero else n0) * a[i]
+            + (p1 if b[i] > zero else n1) * b[i]
+            + (p2 if c[i] > zero else n2) * c[i]
+            + (p3 if d[i] > zero else n3) * d[i]
+            + (p4 if e[i] > zero else n4) * e[i]
+            + (p5 if f[i] > zero else n5) * f[i]
+            + (p6 if g[i] > zero else n6) * g[i]
+            + (p7 if h[i] > zero else n7) * h[i]
+        )
+
+
+@kernel()
+def _add_even(weights, begin, factor, squared, out):  # type: ignore[no-untyped-def]
+    """Add one row of squared weights, or of ones, times a factor."""
+    row = weights[begin:]
+    if squared:
+        for i in range(out.size):
+            out[i] += factor * row[i] * row[i]
+    else:
+        for i in range(out.size):
+            out[i] += factor
+
+
+@kernel()
+def _next_rows(task, o, places, bases, rows, own):  # type: ignore[no-untyped-def]
+    """Write the next rows, from `o` on, that carry anything in any item; return how many, and where to go on."""
+    count = 0
+    while o < task.rows and count < _ROWS:
+        carries = False
+        for n in range(task.items):
+            carries |= values_at(places[task.first], n, o, 1, bases, own)[0] != 0
+            carries |= values_at(places[task.second], n, o, 1, bases, own)[0] != 0
+        if carries:
+            rows[count] = o
+            count += 1
+        o += 1
+    return count, o
+
+
+@kernel()
+def _add_to_item(task, n, rows, count, weights, low, places, bases, sums):  # type: ignore[no-untyped-def]
+    """Add some rows of the weights to one item's sums."""
+    first = values_at(places[task.first], n, 0, task.rows, bases, sums)
+    second = values_at(places[task.second], n, 0, task.rows, bases, sums)
+    begins = np.zeros(_ROWS, np.int64)
+    positive, negative = np.zeros(_ROWS, sums.dtype), np.zeros(_ROWS, sums.dtype)
+    a, b = sums.dtype.type(task.first_positive), sums.dtype.type(task.second_positive)
+    c, d = sums.dtype.type(task.first_negative), sums.dtype.type(task.second_negative)
+    for k in range(count):
+        s, t = first[rows[k]], second[rows[k]]
+        begins[k], positive[k], negative[k] = rows[k] * task.columns + low, a * s + b * t, c * s + d * t
+    if task.squared:
+        for k in range(count):
+            _add_even(weights, begins[k], positive[k], task.squared == 1, sums)
+    else:
+        _add_rows(weights, begins, positive, negative, sums)
+
+
+@kernel()
+def dense_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyped-def]
+    """Fill columns of out (items, columns) with the sum of factor · row over the rows of the weights, times x̂.
+
+    A row's factor comes from two vectors s (rows): first_positive · s₁ + second_positive · s₂ for weights > 0, and with
+    `_negative` for weights < 0; so every signed part of the weights is read in one pass, for all items. `squared` is 1
+    for squared weights, 2 for ones: then the factors of positive weights hold for all. Pieces count blocks of columns.
+    """
+    weights = values_at(places[task.weights], 0, 0, task.rows * task.columns, bases, own)
+    rows = np.zeros(_ROWS, np.int64)
+    for block in range(begin, end):
+        low = block * COLUMNS
+        width = min(COLUMNS, task.columns - low)
+        sums = own[: task.items * width]
+        sums[:] = own.dtype.type(0)
+        count, o = _next_rows(task, 0, places, bases, rows, own)
+        while count > 0:
+            for n in range(task.items):
+                own_sums = sums[n * width : (n + 1) * width]
+                _add_to_item(task, n, rows, count, weights, low, places, bases, own_sums)
+            count, o = _next_rows(task, o, places, bases, rows, own)
+        for n in range(task.items):
+            x = values_at(places[task.x], n, low, width, bases, own)
+            out = values_at(places[task.out], n, low, width, bases, own)
+            weigh_into(sums[n * width : (n + 1) * width], x, task.part, task.accumulate != 0, out, 1)
+
+
+@kernel(parallel=True)
+def dense_forward(x, weight, positive, negative, squared, out):  # type: ignore[no-untyped-def]
+    """Fill out (N, O) with Σ_k x[n, k] · ŵ[o, k]; ŵ is weight (O, K) times a factor by its sign, see `dense_pieces`."""
+    zero = weight.dtype.type(0)
+    for o in prange(weight.shape[0]):
+        row = np.empty(weight.shape[1], weight.dtype)
+        for i in range(row.size):
+            w = weight[o, i]
+            if squared == 1:
+                row[i] = w * w
+            elif squared == 2:
+                row[i] = weight.dtype.type(1)
+            else:
+                row[i] = w * (positive if w > zero else negative)
+        for n in range(x.shape[0]):
+            total = weight.dtype.type(0)
+            for i in range(row.size):
+                total += x[n, i] * row[i]
+            out[n, o] = total

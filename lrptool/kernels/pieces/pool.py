@@ -1,0 +1,206 @@
+"""Pooling windows: relevance to each window's maximum, or spread over the window.
+
+Strides make short, gapped loops. So a map is first taken apart into stride² phases, each with a border, whose rows
+follow each other: then the values a tap of the window meets are one flat vector, as in a convolution.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lrptool.kernels.atomic import values_at
+from lrptool.kernels.jit import kernel
+from lrptool.kernels.pairs import deal, merge
+from lrptool.kernels.pieces.pack import fractions_of
+from lrptool.kernels.pieces.weigh import weigh_into
+
+
+@kernel()
+def _phase_size(task):  # type: ignore[no-untyped-def]
+    """Rows and columns of one phase: every window's taps fall inside."""
+    rows = task.out_height + (task.kernel_y - 1) // task.stride_y
+    cols = task.out_width + (task.kernel_x - 1) // task.stride_x
+    return rows, cols
+
+
+@kernel()
+def _part_row(row, left, stride, phases, begin, apart, cols):  # type: ignore[no-untyped-def]
+    """Deal a row out to its phases: value x goes to place (x + left) // stride of phase (x + left) % stride."""
+    if stride == 1:
+        inside = phases[begin + left : begin + min(cols, left + row.size)]
+        for v in range(inside.size):
+            inside[v] = row[v]
+    elif stride == 2:
+        # Pairs first; at either end one value may be left over.
+        low, high = (left + 1) // 2, min(cols, (row.size + left) // 2)
+        odd = begin + apart
+        deal(row[2 * low - left :], phases[begin + low : begin + high], phases[odd + low : odd + high])
+        if left % 2:
+            phases[begin + apart + low - 1] = row[0]
+        if (row.size + left) % 2 and high < cols:
+            phases[begin + high] = row[2 * high - left]
+    else:
+        for x in range(row.size):
+            v = (x + left) // stride
+            if v < cols:
+                phases[begin + (x + left) % stride * apart + v] = row[x]
+
+
+@kernel()
+def _join_row(phases, begin, apart, cols, left, stride, out):  # type: ignore[no-untyped-def]
+    """Collect a row from its phases: the reverse of `_part_row`; zero beyond the last window."""
+    zero = out.dtype.type(0)
+    for x in range(max(0, stride * cols - left), out.size):
+        out[x] = zero
+    if stride == 1:
+        inside = phases[begin + left : begin + min(cols, left + out.size)]
+        for v in range(inside.size):
+            out[v] = inside[v]
+    elif stride == 2:
+        low, high = (left + 1) // 2, min(cols, (out.size + left) // 2)
+        odd = begin + apart
+        merge(phases[begin + low : begin + high], phases[odd + low : odd + high], out[2 * low - left :])
+        if left % 2:
+            out[0] = phases[begin + apart + low - 1]
+        if (out.size + left) % 2 and high < cols:
+            out[2 * high - left] = phases[begin + high]
+    else:
+        for x in range(min(out.size, stride * cols - left)):
+            out[x] = phases[begin + (x + left) % stride * apart + (x + left) // stride]
+
+
+@kernel()
+def _part_phases(x, task, phases, rows, cols, border):  # type: ignore[no-untyped-def]
+    """Take a map apart: phase (a, b) holds rows a, a + stride_y, … and columns b, b + stride_x, … of the padded map."""
+    phases[:] = border
+    apart, width = rows * cols, task.width
+    for u in range(rows):
+        for a in range(task.stride_y):
+            y = u * task.stride_y + a - task.top
+            if 0 <= y < task.height:
+                begin = a * task.stride_x * apart + u * cols
+                _part_row(x[y * width : (y + 1) * width], task.left, task.stride_x, phases, begin, apart, cols)
+
+
+@kernel()
+def _join_phases(phases, task, rows, cols, out):  # type: ignore[no-untyped-def]
+    """Put a map together again from its phases."""
+    apart, width = rows * cols, task.width
+    for u in range(rows):
+        for a in range(task.stride_y):
+            y = u * task.stride_y + a - task.top
+            if 0 <= y < task.height:
+                begin = a * task.stride_x * apart + u * cols
+                _join_row(phases, begin, apart, cols, task.left, task.stride_x, out[y * width : (y + 1) * width])
+    for y in range(max(0, rows * task.stride_y - task.top), task.height):
+        out[y * width : (y + 1) * width] = out.dtype.type(0)
+
+
+@kernel()
+def _at_tap(task, tap, rows, cols):  # type: ignore[no-untyped-def]
+    """Where the values a tap meets begin within the phases."""
+    ky, kx = tap // task.kernel_x, tap % task.kernel_x
+    phase = ky % task.stride_y * task.stride_x + kx % task.stride_x
+    return (phase * rows + ky // task.stride_y) * cols + kx // task.stride_x
+
+
+@kernel()
+def _compete(values, tap, bests, taps):  # type: ignore[no-untyped-def]
+    """Let a tap's values compete for their windows; a later equal value does not win."""
+    for k in range(bests.size):
+        wins = values[k] > bests[k]
+        bests[k] = values[k] if wins else bests[k]
+        taps[k] = tap if wins else taps[k]
+
+
+@kernel()
+def _hand_out(relevance, taps, tap, out):  # type: ignore[no-untyped-def]
+    """Add relevance where a tap has won."""
+    zero = out.dtype.type(0)
+    for k in range(relevance.size):
+        out[k] += relevance[k] if taps[k] == tap else zero
+
+
+@kernel()
+def _widen(values, width, out, cols):  # type: ignore[no-untyped-def]
+    """Write rows of `width` values as rows of `cols`, zeros between them."""
+    out[:] = out.dtype.type(0)
+    for y in range(values.size // width):
+        for k in range(width):
+            out[y * cols + k] = values[y * width + k]
+
+
+@kernel()
+def route_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyped-def]
+    """Hand relevance r (planes, out_height, out_width) of maps [begin, end) to each window's first maximum of x.
+
+    The number of a map counts items, then planes.
+    """
+    rows, cols = _phase_size(task)
+    size, windows = task.height * task.width, task.out_height * task.out_width
+    whole, flat = task.stride_y * task.stride_x * rows * cols, (task.out_height - 1) * cols + task.out_width
+    phases, routed = own[:whole], own[whole : 2 * whole]
+    spread, bests = own[2 * whole : 2 * whole + flat], own[2 * whole + flat : 2 * whole + 2 * flat]
+    taps = np.empty(flat, np.int32)
+    lowest = own.dtype.type(-np.inf)
+    for step in range(begin, end):
+        n, plane = step // task.planes, step % task.planes
+        relevance = values_at(places[task.r], n, plane * windows, windows, bases, own)
+        _part_phases(values_at(places[task.x], n, plane * size, size, bases, own), task, phases, rows, cols, lowest)
+        bests[:] = lowest
+        taps[:] = -1
+        for tap in range(task.kernel_y * task.kernel_x):
+            at = _at_tap(task, tap, rows, cols)
+            _compete(phases[at : at + flat], np.int32(tap), bests, taps)
+        _widen(relevance, task.out_width, spread, cols)
+        routed[:] = own.dtype.type(0)
+        for tap in range(task.kernel_y * task.kernel_x):
+            at = _at_tap(task, tap, rows, cols)
+            _hand_out(spread, taps, np.int32(tap), routed[at : at + flat])
+        out = values_at(places[task.out], n, plane * size, size, bases, own)
+        if task.accumulate:
+            joined = own[2 * whole + 2 * flat : 2 * whole + 2 * flat + size]
+            _join_phases(routed, task, rows, cols, joined)
+            for k in range(size):
+                out[k] += joined[k]
+        else:
+            _join_phases(routed, task, rows, cols, out)
+
+
+@kernel()
+def _spread(s, task, own, out):  # type: ignore[no-untyped-def]
+    """Fill a map with the sum of the values of the windows that hold each position."""
+    if s.size == 1 and task.kernel_y >= task.height and task.kernel_x >= task.width:
+        out[:] = s[0]
+        return
+    rows, cols = _phase_size(task)
+    whole, flat = task.stride_y * task.stride_x * rows * cols, (task.out_height - 1) * cols + task.out_width
+    phases, wide = own[:whole], own[whole : whole + flat]
+    _widen(s, task.out_width, wide, cols)
+    phases[:] = own.dtype.type(0)
+    for tap in range(task.kernel_y * task.kernel_x):
+        at = _at_tap(task, tap, rows, cols)
+        target = phases[at : at + flat]
+        for k in range(flat):
+            target[k] += wide[k]
+    _join_phases(phases, task, rows, cols, out)
+
+
+@kernel()
+def spread_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyped-def]
+    """Spread fractions of r (planes, out_height, out_width) of maps [begin, end), times `factor`, over their windows.
+
+    What arrives is multiplied by the part of x. The number of a map counts items, then planes; `factor` has one map.
+    """
+    size, windows = task.height * task.width, task.out_height * task.out_width
+    s, spread, rest = own[:windows], own[windows : windows + size], own[windows + size :]
+    for step in range(begin, end):
+        n, plane = step // task.planes, step % task.planes
+        fractions_of(task, n, plane * windows, places, bases, s)
+        factor = values_at(places[task.factor], 0, 0, windows, bases, own)
+        for k in range(windows):
+            s[k] *= factor[k]
+        _spread(s, task, rest, spread)
+        x = values_at(places[task.x], n, plane * size, size, bases, own)
+        out = values_at(places[task.out], n, plane * size, size, bases, own)
+        weigh_into(spread, x, task.part, task.accumulate != 0, out, 1)

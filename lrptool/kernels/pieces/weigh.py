@@ -1,0 +1,46 @@
+"""Value by value: results times a part of x, and fractions times a part of x."""
+
+from __future__ import annotations
+
+from lrptool.kernels.atomic import values_at
+from lrptool.kernels.jit import kernel
+from lrptool.kernels.pieces.pack import fractions_of
+
+CHUNK = 4096
+"""Values of one piece of work."""
+
+
+@kernel()
+def weigh_into(values, x, part, accumulate, out, stride):  # type: ignore[no-untyped-def]
+    """Write values to every stride-th place of `out`, times the part of x."""
+    zero = out.dtype.type(0)
+    if stride == 1 and part == 1 and accumulate:
+        for t in range(values.size):
+            out[t] += values[t] * x[t]
+    elif stride == 1 and part == 1:
+        for t in range(values.size):
+            out[t] = values[t] * x[t]
+    else:
+        for t in range(values.size):
+            p = t * stride
+            value = values[t]
+            if part == 1:
+                value *= x[p]
+            elif part == 2:
+                value *= max(x[p], zero)
+            elif part == 3:
+                value *= min(x[p], zero)
+            out[p] = out[p] + value if accumulate else value
+
+
+@kernel()
+def weigh_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyped-def]
+    """Write fractions of r (values), times the part of x, or add them; pieces count items, then chunks of values."""
+    chunks = -(-task.values // CHUNK)
+    for step in range(begin, end):
+        n, low = step // chunks, step % chunks * CHUNK
+        s = own[: min(CHUNK, task.values - low)]
+        fractions_of(task, n, low, places, bases, s)
+        x = values_at(places[task.x], n, low, s.size, bases, own)
+        out = values_at(places[task.out], n, low, s.size, bases, own)
+        weigh_into(s, x, task.part, task.accumulate != 0, out, 1)

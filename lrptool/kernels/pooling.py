@@ -1,0 +1,115 @@
+"""Pooling as tasks: relevance to the maximum of a window, or spread over the window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrptool.kernels.fraction import Fraction
+from lrptool.kernels.records import ONE, ROUTE, SPREAD
+from lrptool.kernels.schedule import Place, Schedule
+
+Values = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The windows of a pooling over maps.
+
+    Parameters
+    ----------
+    maps : int
+        Maps per item.
+    in_size, out_size : (int, int)
+        Height and width of the maps.
+    kernel, strides : (int, int)
+    start : (int, int)
+        Rows and columns of padding before the map.
+    """
+
+    maps: int
+    in_size: tuple[int, int]
+    out_size: tuple[int, int]
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    start: tuple[int, int]
+
+    def fields(self) -> dict[str, int]:
+        """Return its part of a task's record."""
+        return {
+            "planes": self.maps,
+            "height": self.in_size[0],
+            "width": self.in_size[1],
+            "out_height": self.out_size[0],
+            "out_width": self.out_size[1],
+            "kernel_y": self.kernel[0],
+            "kernel_x": self.kernel[1],
+            "stride_y": self.strides[0],
+            "stride_x": self.strides[1],
+            "top": self.start[0],
+            "left": self.start[1],
+        }
+
+    def scratch(self) -> int:
+        """Values of scratch a map needs: two copies in phases, two vectors of windows, and a copy as it stands."""
+        rows, cols = (
+            out + (k - 1) // stride for out, k, stride in zip(self.out_size, self.kernel, self.strides, strict=True)
+        )
+        phases = self.strides[0] * self.strides[1] * rows * cols
+        return 2 * phases + 2 * self.out_size[0] * cols + self.in_size[0] * self.in_size[1]
+
+
+def add_route(schedule: Schedule, windows: Windows, x: Place, r: Place, out: Place, *, accumulate: bool) -> None:
+    """Add the task that hands relevance r (maps, Ho, Wo) to the first maximum, in scan order, of each window of x."""
+    schedule.add(
+        ROUTE,
+        schedule.batch * windows.maps,
+        reads=[x, r],
+        writes=out,
+        own=windows.scratch(),
+        x=x,
+        r=r,
+        out=out,
+        accumulate=accumulate,
+        **windows.fields(),
+    )
+
+
+class TransposedAverage:
+    """Σ_p Ŵ_pᵀ s_p for an average pooling: fractions spread over their windows.
+
+    Parameters
+    ----------
+    windows : Windows
+    factors : sequence of array (Ho, Wo)
+        Per part of the weights, the weight of every value in a window.
+    """
+
+    def __init__(self, windows: Windows, factors: Sequence[Values]) -> None:
+        self._windows, self._factors = windows, [np.ascontiguousarray(factor) for factor in factors]
+
+    def add_to(
+        self, schedule: Schedule, fractions: Sequence[Fraction], x: Place, part: int, out: Place, *, accumulate: bool
+    ) -> None:
+        """Add the tasks that write x̂ · Σ_p Ŵ_pᵀ s_p into `out`; arguments as of `TransposedConv`."""
+        windows = self._windows
+        size = windows.in_size[0] * windows.in_size[1] + windows.out_size[0] * windows.out_size[1]
+        for k, (fraction, factor) in enumerate(zip(fractions, self._factors, strict=True)):
+            schedule.add(
+                SPREAD,
+                schedule.batch * windows.maps,
+                reads=[*fraction.reads(), *([x] if part != ONE else [])],
+                writes=out,
+                own=windows.scratch() + size,
+                factor=schedule.hold(factor),
+                x=x,
+                out=out,
+                part=part,
+                accumulate=accumulate or k > 0,
+                **windows.fields(),
+                **fraction.fields(),
+            )

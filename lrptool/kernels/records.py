@@ -1,0 +1,57 @@
+"""What a task is, as the records the parallel region reads.
+
+A place says where an operand of a task lies: `base` counts the memory handed to the region, `offset` and `stride` (from
+one item of the batch to the next; 0 for what all items share) count values. Operands are numbers of places.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+PACK, PRODUCT, ROUTE, SPREAD, WEIGH, DENSE = range(6)
+"""Kinds of task."""
+
+ONE, ALL, POS, NEG = range(4)
+"""Parts of x a result is multiplied by."""
+
+EVERYWHERE, POSITIVE, NEGATIVE = range(3)
+"""Outputs a fraction is taken of, by the sign of their pre-activation."""
+
+
+def _record(integers: str, numbers: str = "") -> np.dtype[np.void]:
+    """Return a record of int64 and float64 fields."""
+    fields = [(name, np.int64) for name in integers.split()] + [(name, np.float64) for name in numbers.split()]
+    return np.dtype(fields)
+
+
+PLACE = _record("base offset stride")
+
+TASK = _record("kind row total after")
+"""`row` of its kind's table; `total` pieces of work, begun when all tasks up to `after` are done."""
+
+_FRACTION = "r den z epsilon clip where normalised"
+
+TABLES = {
+    PACK: _record(
+        f"{_FRACTION} planes flags channels summed groups slots slot height width rows cols top left band",
+        "coefficient",
+    ),
+    PRODUCT: _record(
+        "planes flags weights table x out channels groups blocks slots taps plane_values tile steps_y steps_x cols "
+        "stride_y start_y from_y to_y stride_x start_x from_x to_x height width part accumulate columns_first direct"
+    ),
+    ROUTE: _record(
+        "r x out planes height width out_height out_width kernel_y kernel_x stride_y stride_x top left accumulate"
+    ),
+    SPREAD: _record(
+        f"{_FRACTION} factor x out part accumulate "
+        "planes height width out_height out_width kernel_y kernel_x stride_y stride_x top left",
+        "coefficient",
+    ),
+    WEIGH: _record(f"{_FRACTION} x out values part accumulate", "coefficient"),
+    DENSE: _record(
+        "first second weights x out rows columns items squared part accumulate",
+        "first_positive first_negative second_positive second_negative",
+    ),
+}
+"""Fields of every kind of task; each is documented where the kind is carried out."""
