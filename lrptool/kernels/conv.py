@@ -146,6 +146,34 @@ class _Product:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Padding:
+    """One axis of a transposed convolution: its steps, and the zeros its planes need.
+
+    Parameters
+    ----------
+    steps : int
+        Input positions per phase, without the first `skipped`, which lie in the padding of every phase.
+    reach : int
+        Farthest tap from the first, in steps.
+    before : int
+        Zeros before the outputs' values.
+    """
+
+    steps: int
+    skipped: int
+    reach: int
+    before: int
+
+    @classmethod
+    def of(cls, g: Geometry, axis: int) -> _Padding:
+        """Return the padding of an axis."""
+        stride, pad = g.strides[axis], g.pads[axis]
+        reach = (g.kernel[axis] - 1) * g.dilations[axis] // stride
+        skipped = min(reach, max(0, -((stride - 1 - pad) // stride)))
+        return cls((g.in_size[axis] + pad - 1) // stride + 1 - skipped, skipped, reach, reach - skipped)
+
+
 class TransposedConv:
     """Σ_p Ŵ_pᵀ s_p for parts Ŵ_p (O, C/group, kh, kw) of a convolution's weights, packed once; float32 or float64.
 
@@ -156,12 +184,12 @@ class TransposedConv:
 
     def __init__(self, parts: Sequence[Values], geometry: Geometry) -> None:
         self._geometry = g = _flat(geometry)
-        self._shift = tuple((k - 1) * d // s for k, d, s in zip(g.kernel, g.dilations, g.strides, strict=True))
-        self._steps = tuple(
-            (size + pad - 1) // stride + 1 for size, pad, stride in zip(g.in_size, g.pads[:2], g.strides, strict=True)
-        )
-        self._rows = self._shift[0] + max(self._steps[0], g.out_size[0])
-        self._cols = self._shift[1] + max(self._steps[1], g.out_size[1])
+        self._y, self._x = (_Padding.of(g, axis) for axis in (0, 1))
+        self._rows = max(self._y.steps + self._y.reach, self._y.before + g.out_size[0])
+        # What reaches beyond a row meets the zeros before the next one, so that these serve both; behind the last row
+        # stand as many.
+        self._cols = max(self._x.steps + self._x.reach - self._x.before, self._x.before + g.out_size[1])
+        self._plane = self._rows * self._cols + self._x.before
         self._out_channels = parts[0].shape[0]
         grouped = [part.reshape(g.group, self._out_channels // g.group, *part.shape[1:]) for part in parts]
         self._summed = all(_same(part) for part in grouped)
@@ -186,14 +214,15 @@ class TransposedConv:
             `ONE`, `ALL`, `POS` or `NEG`: what x̂ is of x.
         """
         g, slots = self._geometry, self._slots * len(fractions)
-        plane = self._rows * self._cols
-        planes = schedule.scratch(g.group * slots * plane, SLACK)
+        planes = schedule.scratch(g.group * slots * self._plane, SLACK)
         flags = schedule.flags(schedule.batch * g.group * slots)
         for number, fraction in enumerate(fractions):
             self._add_packing(schedule, fraction, planes, flags, slots, number * self._slots)
         group = object()
         for phase in self._phases:
-            phase.add_to(schedule, planes, slots * plane, flags, x, part, out, g.in_size, group, accumulate=accumulate)
+            phase.add_to(
+                schedule, planes, slots * self._plane, flags, x, part, out, g.in_size, group, accumulate=accumulate
+            )
 
     def _add_packing(
         self, schedule: Schedule, fraction: Fraction, planes: Place, flags: int, slots: int, slot: int
@@ -221,10 +250,10 @@ class TransposedConv:
             slot=slot,
             height=height,
             width=width,
-            rows=self._rows,
+            plane_values=self._plane,
             cols=self._cols,
-            top=self._shift[0],
-            left=self._shift[1],
+            top=self._y.before,
+            left=self._x.before,
             band=band,
             **fraction.fields(),
         )
@@ -232,13 +261,15 @@ class TransposedConv:
     def _taps(self, axis: int, phase: int) -> list[tuple[int, int]]:
         """Taps of one axis that reach input positions of a phase, each with its shift in the padded plane."""
         g = self._geometry
-        reach = [(tap, tap * g.dilations[axis]) for tap in range(g.kernel[axis])]
-        return [(tap, self._shift[axis] - at // g.strides[axis]) for tap, at in reach if at % g.strides[axis] == phase]
+        reach = (self._y, self._x)[axis].reach
+        places = [(tap, tap * g.dilations[axis]) for tap in range(g.kernel[axis])]
+        return [(tap, reach - at // g.strides[axis]) for tap, at in places if at % g.strides[axis] == phase]
 
     def _landing(self, axis: int, phase: int) -> _Axis:
         """How a phase lands on one axis."""
-        g, steps = self._geometry, self._steps[axis]
-        stride, start = g.strides[axis], phase - g.pads[axis]
+        g, padding = self._geometry, (self._y, self._x)[axis]
+        steps, stride = padding.steps, g.strides[axis]
+        start = phase - g.pads[axis] + stride * padding.skipped
         inside = -(-(g.in_size[axis] - start) // stride)
         return _Axis(steps, stride, start, max(0, -(start // stride)), min(steps, inside))
 
@@ -249,7 +280,7 @@ class TransposedConv:
         groups, slots, channels = grouped.shape[:3]
         terms = taken.transpose(0, 1, 3, 4, 2).reshape(groups, slots * len(ys) * len(xs), channels)
         taps = np.array([shift_y * self._cols + shift_x for _, shift_y in ys for _, shift_x in xs], np.int64)
-        offsets = np.arange(slots)[:, None] * (self._rows * self._cols) + taps
+        offsets = np.arange(slots)[:, None] * self._plane + taps
         return _Product.of(terms, offsets, self._landing(0, a), self._landing(1, b), self._cols)
 
 

@@ -33,7 +33,7 @@ _FRACTION = "r den z epsilon clip where normalised"
 
 TABLES = {
     PACK: _record(
-        f"{_FRACTION} planes flags channels summed groups slots slot height width rows cols top left band",
+        f"{_FRACTION} planes flags channels summed groups slots slot height width plane_values cols top left band",
         "coefficient",
     ),
     PRODUCT: _record(

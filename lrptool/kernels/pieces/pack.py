@@ -100,7 +100,7 @@ def _pack_sum(task, step, places, bases, flags, own):  # type: ignore[no-untyped
     bands = -(-task.height // task.band)
     band, rest = step % bands, step // bands
     n, g = rest // task.groups, rest % task.groups
-    each, plane_size = task.channels // task.groups, task.rows * task.cols
+    each, plane_size = task.channels // task.groups, task.plane_values
     number = g * task.slots + task.slot
     plane = values_at(places[task.planes], n, number * plane_size, plane_size, bases, own)
     low, high = band * task.band, min(task.height, (band + 1) * task.band)
@@ -114,12 +114,12 @@ def _pack_sum(task, step, places, bases, flags, own):  # type: ignore[no-untyped
 def pack_pieces(task, begin, end, places, bases, flags, own):  # type: ignore[no-untyped-def]
     """Pack planes [begin, end): their number counts items and channels.
 
-    The fractions of r (channels, height, width) go into zero-padded planes of `rows` × `cols`, from row `top`, column
+    The fractions of r (channels, height, width) go into zero-padded planes of rows of `cols`, from row `top`, column
     `left` on, `band` rows at a time. An item has `groups` × `slots` planes; this task fills those of each group from
     `slot` on. `flags` gets, per plane, whether it holds anything. With `summed` the channels of a group are added up in
     one plane, and pieces count items, groups and bands.
     """
-    plane_size = task.rows * task.cols
+    plane_size = task.plane_values
     each = task.channels // task.groups
     for step in range(begin, end):
         if task.summed:
