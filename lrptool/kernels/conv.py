@@ -18,9 +18,8 @@ from lrptool.kernels.schedule import Place, Schedule
 Values = NDArray[np.floating[Any]]
 Offsets = NDArray[np.int64]
 
-_NEAR = 1 << 18
-"""Planes of so many values stay in a core's cache: then one block of weights meets all positions in turn. Elsewhere a
-column of positions meets all blocks: weights are read in order, which the processor foresees, planes are not."""
+_NEAR = 250_000
+"""Values of the planes that stay in a core's cache beside a block of weights, which meets all of them in turn."""
 _BANDS = 16
 """Pieces a sum over channels is cut into, at least."""
 _BAND = 4096
@@ -104,7 +103,7 @@ class _Product:
         slots, taps = self.offsets.shape
         width = width_of(self.shape, schedule.dtype.itemsize)
         columns = -(-((self.y.steps - 1) * self.cols + self.x.steps) // width)
-        columns_first = plane_values <= _NEAR
+        met = slots * len(np.unique(self.offsets[:1] // self.cols)) * width
         direct = (self.y.stride, self.x.stride, self.y.start, self.x.start) == (1, 1, 0, 0) and self.cols == size[1]
         schedule.add(
             PRODUCT,
@@ -141,7 +140,7 @@ class _Product:
             width=size[1],
             part=part,
             accumulate=accumulate,
-            columns_first=columns_first,
+            together=max(1, min(columns, _NEAR // max(1, met))),
             direct=direct and self.y.high >= size[0] and self.x.high >= size[1],
         )
 

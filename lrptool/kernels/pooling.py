@@ -15,6 +15,9 @@ from lrptool.kernels.schedule import Place, Schedule
 
 Values = NDArray[np.floating[Any]]
 
+_TOGETHER = 2048
+"""Windows that make a loop long enough, and fit a core's nearest cache with all their scratch."""
+
 
 @dataclass(frozen=True, slots=True)
 class Windows:
@@ -54,13 +57,21 @@ class Windows:
             "left": self.start[1],
         }
 
-    def scratch(self) -> int:
-        """Values of scratch a map needs: two copies in phases, two vectors of windows, and a copy as it stands."""
+    def phase(self) -> int:
+        """Values of one of the phases a map is taken apart into."""
         rows, cols = (
             out + (k - 1) // stride for out, k, stride in zip(self.out_size, self.kernel, self.strides, strict=True)
         )
-        phases = self.strides[0] * self.strides[1] * rows * cols
-        return 2 * phases + 2 * self.out_size[0] * cols + self.in_size[0] * self.in_size[1]
+        return rows * cols
+
+    def together(self) -> int:
+        """Maps that are worked on at a time."""
+        return max(1, _TOGETHER // self.phase())
+
+    def scratch(self, maps: int) -> int:
+        """Values of scratch maps need: two copies in phases, two vectors of windows, and one map as it stands."""
+        phases = self.strides[0] * self.strides[1]
+        return maps * (2 * phases + 2) * self.phase() + self.in_size[0] * self.in_size[1]
 
 
 def add_route(schedule: Schedule, windows: Windows, x: Place, r: Place, out: Place, *, accumulate: bool) -> None:
@@ -70,11 +81,12 @@ def add_route(schedule: Schedule, windows: Windows, x: Place, r: Place, out: Pla
         schedule.batch * windows.maps,
         reads=[x, r],
         writes=out,
-        own=windows.scratch(),
+        own=windows.scratch(windows.together()),
         x=x,
         r=r,
         out=out,
         accumulate=accumulate,
+        together=windows.together(),
         **windows.fields(),
     )
 
@@ -104,7 +116,7 @@ class TransposedAverage:
                 schedule.batch * windows.maps,
                 reads=[*fraction.reads(), *([x] if part != ONE else [])],
                 writes=out,
-                own=windows.scratch() + size,
+                own=windows.scratch(1) + size,
                 factor=schedule.hold(factor),
                 x=x,
                 out=out,

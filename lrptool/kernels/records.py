@@ -38,10 +38,11 @@ TABLES = {
     ),
     PRODUCT: _record(
         "planes flags weights table x out channels groups blocks slots taps plane_values tile steps_y steps_x cols "
-        "stride_y start_y from_y to_y stride_x start_x from_x to_x height width part accumulate columns_first direct"
+        "stride_y start_y from_y to_y stride_x start_x from_x to_x height width part accumulate together direct"
     ),
     ROUTE: _record(
-        "r x out planes height width out_height out_width kernel_y kernel_x stride_y stride_x top left accumulate"
+        "r x out accumulate together "
+        "planes height width out_height out_width kernel_y kernel_x stride_y stride_x top left"
     ),
     SPREAD: _record(
         f"{_FRACTION} factor x out part accumulate "

@@ -70,10 +70,12 @@ def _join_row(phases, begin, apart, cols, left, stride, out):  # type: ignore[no
 
 
 @kernel()
-def _part_phases(x, task, phases, rows, cols, border):  # type: ignore[no-untyped-def]
-    """Take a map apart: phase (a, b) holds rows a, a + stride_y, … and columns b, b + stride_x, … of the padded map."""
-    phases[:] = border
-    apart, width = rows * cols, task.width
+def _part_phases(x, task, phases, apart, rows, cols):  # type: ignore[no-untyped-def]
+    """Take a map apart: phase (a, b) gets rows a, a + stride_y, … and columns b, b + stride_x, … of the padded map.
+
+    Phases lie `apart` from each other; what the map does not cover stays as it is.
+    """
+    width = task.width
     for u in range(rows):
         for a in range(task.stride_y):
             y = u * task.stride_y + a - task.top
@@ -83,9 +85,9 @@ def _part_phases(x, task, phases, rows, cols, border):  # type: ignore[no-untype
 
 
 @kernel()
-def _join_phases(phases, task, rows, cols, out):  # type: ignore[no-untyped-def]
+def _join_phases(phases, task, apart, rows, cols, out):  # type: ignore[no-untyped-def]
     """Put a map together again from its phases."""
-    apart, width = rows * cols, task.width
+    width = task.width
     for u in range(rows):
         for a in range(task.stride_y):
             y = u * task.stride_y + a - task.top
@@ -97,11 +99,11 @@ def _join_phases(phases, task, rows, cols, out):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _at_tap(task, tap, rows, cols):  # type: ignore[no-untyped-def]
+def _at_tap(task, tap, apart, cols):  # type: ignore[no-untyped-def]
     """Where the values a tap meets begin within the phases."""
     ky, kx = tap // task.kernel_x, tap % task.kernel_x
     phase = ky % task.stride_y * task.stride_x + kx % task.stride_x
-    return (phase * rows + ky // task.stride_y) * cols + kx // task.stride_x
+    return phase * apart + ky // task.stride_y * cols + kx // task.stride_x
 
 
 @kernel()
@@ -123,48 +125,59 @@ def _hand_out(relevance, taps, tap, out):  # type: ignore[no-untyped-def]
 
 @kernel()
 def _widen(values, width, out, cols):  # type: ignore[no-untyped-def]
-    """Write rows of `width` values as rows of `cols`, zeros between them."""
-    out[:] = out.dtype.type(0)
+    """Write rows of `width` values into rows of `cols`; what lies between stays as it is."""
     for y in range(values.size // width):
+        row, target = values[y * width : (y + 1) * width], out[y * cols : y * cols + width]
         for k in range(width):
-            out[y * cols + k] = values[y * width + k]
+            target[k] = row[k]
+
+
+@kernel()
+def _route_together(task, begin, end, room, places, bases, own, taps):  # type: ignore[no-untyped-def]
+    """Route maps [begin, end) in one go: small maps one behind the other make loops of a decent length."""
+    rows, cols = _phase_size(task)
+    size, windows, count = task.height * task.width, task.out_height * task.out_width, task.kernel_y * task.kernel_x
+    apart = room * rows * cols
+    whole = task.stride_y * task.stride_x * apart
+    flat = (end - begin - 1) * rows * cols + (task.out_height - 1) * cols + task.out_width
+    phases, routed = own[:whole], own[whole : 2 * whole]
+    spread, bests = own[2 * whole : 2 * whole + flat], own[2 * whole + apart : 2 * whole + apart + flat]
+    lowest, zero = own.dtype.type(-np.inf), own.dtype.type(0)
+    phases[:], routed[:], spread[:], bests[:], taps[:flat] = lowest, zero, zero, lowest, -1
+    for step in range(begin, end):
+        n, plane, at = step // task.planes, step % task.planes, (step - begin) * rows * cols
+        x = values_at(places[task.x], n, plane * size, size, bases, own)
+        _part_phases(x, task, phases[at:], apart, rows, cols)
+        _widen(values_at(places[task.r], n, plane * windows, windows, bases, own), task.out_width, spread[at:], cols)
+    for tap in range(count):
+        at = _at_tap(task, tap, apart, cols)
+        _compete(phases[at : at + flat], np.int32(tap), bests, taps[:flat])
+    for tap in range(count):
+        at = _at_tap(task, tap, apart, cols)
+        _hand_out(spread, taps[:flat], np.int32(tap), routed[at : at + flat])
+    for step in range(begin, end):
+        n, plane, at = step // task.planes, step % task.planes, (step - begin) * rows * cols
+        out = values_at(places[task.out], n, plane * size, size, bases, own)
+        if task.accumulate:
+            joined = own[2 * whole + 2 * apart : 2 * whole + 2 * apart + size]
+            _join_phases(routed[at:], task, apart, rows, cols, joined)
+            for k in range(size):
+                out[k] += joined[k]
+        else:
+            _join_phases(routed[at:], task, apart, rows, cols, out)
 
 
 @kernel()
 def route_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyped-def]
     """Hand relevance r (planes, out_height, out_width) of maps [begin, end) to each window's first maximum of x.
 
-    The number of a map counts items, then planes.
+    The number of a map counts items, then planes; `together` maps are worked on at a time.
     """
     rows, cols = _phase_size(task)
-    size, windows = task.height * task.width, task.out_height * task.out_width
-    whole, flat = task.stride_y * task.stride_x * rows * cols, (task.out_height - 1) * cols + task.out_width
-    phases, routed = own[:whole], own[whole : 2 * whole]
-    spread, bests = own[2 * whole : 2 * whole + flat], own[2 * whole + flat : 2 * whole + 2 * flat]
-    taps = np.empty(flat, np.int32)
-    lowest = own.dtype.type(-np.inf)
-    for step in range(begin, end):
-        n, plane = step // task.planes, step % task.planes
-        relevance = values_at(places[task.r], n, plane * windows, windows, bases, own)
-        _part_phases(values_at(places[task.x], n, plane * size, size, bases, own), task, phases, rows, cols, lowest)
-        bests[:] = lowest
-        taps[:] = -1
-        for tap in range(task.kernel_y * task.kernel_x):
-            at = _at_tap(task, tap, rows, cols)
-            _compete(phases[at : at + flat], np.int32(tap), bests, taps)
-        _widen(relevance, task.out_width, spread, cols)
-        routed[:] = own.dtype.type(0)
-        for tap in range(task.kernel_y * task.kernel_x):
-            at = _at_tap(task, tap, rows, cols)
-            _hand_out(spread, taps, np.int32(tap), routed[at : at + flat])
-        out = values_at(places[task.out], n, plane * size, size, bases, own)
-        if task.accumulate:
-            joined = own[2 * whole + 2 * flat : 2 * whole + 2 * flat + size]
-            _join_phases(routed, task, rows, cols, joined)
-            for k in range(size):
-                out[k] += joined[k]
-        else:
-            _join_phases(routed, task, rows, cols, out)
+    taps = np.empty(task.together * rows * cols, np.int32)
+    for first in range(begin, end, task.together):
+        last = min(end, first + task.together)
+        _route_together(task, first, last, task.together, places, bases, own, taps)
 
 
 @kernel()
@@ -174,16 +187,17 @@ def _spread(s, task, own, out):  # type: ignore[no-untyped-def]
         out[:] = s[0]
         return
     rows, cols = _phase_size(task)
-    whole, flat = task.stride_y * task.stride_x * rows * cols, (task.out_height - 1) * cols + task.out_width
+    apart, flat = rows * cols, (task.out_height - 1) * cols + task.out_width
+    whole = task.stride_y * task.stride_x * apart
     phases, wide = own[:whole], own[whole : whole + flat]
+    phases[:], wide[:] = own.dtype.type(0), own.dtype.type(0)
     _widen(s, task.out_width, wide, cols)
-    phases[:] = own.dtype.type(0)
     for tap in range(task.kernel_y * task.kernel_x):
-        at = _at_tap(task, tap, rows, cols)
+        at = _at_tap(task, tap, apart, cols)
         target = phases[at : at + flat]
         for k in range(flat):
             target[k] += wide[k]
-    _join_phases(phases, task, rows, cols, out)
+    _join_phases(phases, task, apart, rows, cols, out)
 
 
 @kernel()

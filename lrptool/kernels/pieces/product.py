@@ -91,8 +91,8 @@ def product_pieces(task, begin, end, places, bases, flags, tables, own, own_term
     """Compute tiles [begin, end): their number counts items, groups, and blocks of channels and columns of positions.
 
     Weights are (groups, blocks, slots · taps, rows of the tile); offsets stand in `tables` from `table` on, one per
-    slot and tap. Slots whose flag is 0 are left out of the sum. `columns_first` says whether one block of weights meets
-    all positions in turn, or one column of positions all blocks. Each output is summed by one thread in one order.
+    slot and tap. Slots whose flag is 0 are left out of the sum. A block of weights meets `together` columns in turn,
+    then these columns meet the next block. Each output is summed by one thread in one order.
     """
     rows, vecs = _ROWS[task.tile], _VECS[task.tile]
     width = vecs * (_REGISTER // own.itemsize)
@@ -104,12 +104,10 @@ def product_pieces(task, begin, end, places, bases, flags, tables, own, own_term
     own_offsets, own_numbers = own_terms[:all_terms], own_terms[all_terms : 2 * all_terms]
     listed, terms, whole = -1, 0, False
     for step in range(begin, end):
-        if task.columns_first:
-            column, rest = step % columns, step // columns
-            block, item = rest % blocks, rest // blocks
-        else:
-            block, rest = step % blocks, step // blocks
-            column, item = rest % columns, rest // columns
+        item, rest = step // (blocks * columns), step % (blocks * columns)
+        first = rest // (blocks * task.together) * task.together
+        met = min(task.together, columns - first)
+        block, column = (rest - first * blocks) // met, first + (rest - first * blocks) % met
         n, g = item // task.groups, item % task.groups
         if item != listed:
             alive = flags[task.flags + item * task.slots : task.flags + (item + 1) * task.slots]
