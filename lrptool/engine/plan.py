@@ -31,6 +31,18 @@ class Slice:
     begin: int
 
 
+def _by_depth(steps: Sequence[Step], graph: Graph) -> list[Step]:
+    """Order steps by their longest way from the output: branches side by side, whose tasks need not wait for others."""
+    depth = {graph.output: 0}
+    depths = []
+    for step in steps:
+        own = 1 + max(depth.get(name, 0) for name in step.node.outputs)
+        depths.append(own)
+        for name in step.inputs:
+            depth[name] = max(depth.get(name, 0), own)
+    return [steps[k] for k in sorted(range(len(steps)), key=depths.__getitem__)]
+
+
 class Plan:
     """The steps of a program as a schedule for one batch size and dtype.
 
@@ -54,7 +66,7 @@ class Plan:
         self._graph, self._slices, self._batch = graph, slices, batch
         self.schedule = Schedule(batch, dtype)
         self._homes = {graph.output: self.schedule.named(_START, self.values(graph.output))}
-        for step in steps:
+        for step in _by_depth(steps, graph):
             self._add(step)
         self._finish()
 

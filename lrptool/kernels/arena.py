@@ -9,6 +9,10 @@ _GRAIN = 16
 """Scratch begins at multiples of so many values."""
 
 
+_LINGER = 4
+"""Entries a buffer's memory rests before others use it: at once, and these would have to wait for its last readers."""
+
+
 @dataclass(slots=True)
 class Lifetime:
     """How many values a buffer has, and the first and last entry of the schedule that touches it."""
@@ -28,8 +32,8 @@ class Lifetime:
         return -(-self.values // _GRAIN) * _GRAIN
 
     def meets(self, other: Lifetime) -> bool:
-        """Whether both are needed at one time."""
-        return self.first <= other.last and other.first <= self.last
+        """Whether both are needed at nearly the same time."""
+        return self.first <= other.last + _LINGER and other.first <= self.last + _LINGER
 
 
 @dataclass(frozen=True, slots=True)
