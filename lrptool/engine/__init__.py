@@ -2,7 +2,8 @@
 
 from lrptool.engine.audit import Entry
 from lrptool.engine.compiling import Step
-from lrptool.engine.forward import Forward, emit
+from lrptool.engine.emit import emit
+from lrptool.engine.forward import Forward
 from lrptool.engine.program import Program, canonise
 from lrptool.engine.shares import ShareStep, stabilise
 from lrptool.engine.start import Targets, initial_relevance, probabilities_of, scores_of

@@ -16,7 +16,7 @@ from lrptool.engine.plan import Plan, Slice
 from lrptool.errors import NumericError
 from lrptool.graph import Graph
 from lrptool.graph.passes import drop_identities, fold_batch_norm, mark_nonnegative, prune
-from lrptool.kernels import shared_use
+from lrptool.kernels import give_back, shared_use
 from lrptool.ops import Values, operator
 from lrptool.rules import Composite
 
@@ -170,6 +170,7 @@ class Program:
         with self._lock:
             if key not in self._plans:
                 self._plans[key] = Plan(self.graph, self.steps, self._slices, batch, dtype)
+                give_back()
             self._plans.move_to_end(key)
             if len(self._plans) > _PLANS:
                 self._plans.popitem(last=False)

@@ -5,7 +5,7 @@ from lrptool.kernels.conv import ForwardConv, Geometry, TransposedConv
 from lrptool.kernels.dense import Signed, TransposedDense, forward_dense
 from lrptool.kernels.fraction import Fraction
 from lrptool.kernels.jit import get_threads, is_compiled, set_threads, shared_use
-from lrptool.kernels.memory import MEMORY, Memory
+from lrptool.kernels.memory import MEMORY, Memory, give_back
 from lrptool.kernels.pooling import TransposedAverage, Windows, add_route
 from lrptool.kernels.records import ALL, EVERYWHERE, NEG, NEGATIVE, ONE, POS, POSITIVE
 from lrptool.kernels.schedule import Place, Run, Schedule
@@ -38,6 +38,7 @@ __all__ = [
     "add_route",
     "forward_dense",
     "get_threads",
+    "give_back",
     "is_compiled",
     "set_threads",
     "shared_use",

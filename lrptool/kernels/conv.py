@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -173,30 +174,52 @@ class _Padding:
         return cls((g.in_size[axis] + pad - 1) // stride + 1 - skipped, skipped, reach, reach - skipped)
 
 
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """Packed weights of every phase, output channels, planes per group and part, and whether channels are summed."""
+
+    phases: Sequence[_Product]
+    channels: int
+    slots: int
+    summed: bool
+
+
 class TransposedConv:
     """Σ_p Ŵ_pᵀ s_p for parts Ŵ_p (O, C/group, kh, kw) of a convolution's weights, packed once; float32 or float64.
 
     With a stride, input positions fall into stride² phases; each takes its own subset of the kernel's taps and reads
     the same zero-padded planes. Where all output channels of a group have the same weights, as for a part that is one
     everywhere, their fractions are summed before the product.
+
+    Parameters
+    ----------
+    parts : callable
+        Returns the parts.
+    geometry : Geometry
     """
 
-    def __init__(self, parts: Sequence[Values], geometry: Geometry) -> None:
-        self._geometry = g = _flat(geometry)
-        self._y, self._x = (_Padding.of(g, axis) for axis in (0, 1))
-        self._rows = max(self._y.steps + self._y.reach, self._y.before + g.out_size[0])
+    def __init__(self, parts: Callable[[], Sequence[Values]], geometry: Geometry) -> None:
+        self._parts, self._geometry = parts, _flat(geometry)
+        self._y, self._x = (_Padding.of(self._geometry, axis) for axis in (0, 1))
+        height, width = self._geometry.out_size
+        self._rows = max(self._y.steps + self._y.reach, self._y.before + height)
         # What reaches beyond a row meets the zeros before the next one, so that these serve both; behind the last row
         # stand as many.
-        self._cols = max(self._x.steps + self._x.reach - self._x.before, self._x.before + g.out_size[1])
+        self._cols = max(self._x.steps + self._x.reach - self._x.before, self._x.before + width)
         self._plane = self._rows * self._cols + self._x.before
-        self._out_channels = parts[0].shape[0]
-        grouped = [part.reshape(g.group, self._out_channels // g.group, *part.shape[1:]) for part in parts]
-        self._summed = all(_same(part) for part in grouped)
-        if self._summed:
+
+    @cached_property
+    def _packed(self) -> _Packed:
+        """The weights as the tiles read them; packed on first use, when a session has its own copies behind it."""
+        g, parts = self._geometry, self._parts()
+        channels = parts[0].shape[0]
+        grouped = [part.reshape(g.group, channels // g.group, *part.shape[1:]) for part in parts]
+        summed = all(_same(part) for part in grouped)
+        if summed:
             grouped = [part[:, :1] for part in grouped]
-        self._slots = grouped[0].shape[1]
         stacked = np.concatenate(grouped, axis=1)
-        self._phases = [self._phase(stacked, a, b) for a in range(g.strides[0]) for b in range(g.strides[1])]
+        phases = [self._phase(stacked, a, b) for a in range(g.strides[0]) for b in range(g.strides[1])]
+        return _Packed(phases, channels, grouped[0].shape[1], summed)
 
     def add_to(
         self, schedule: Schedule, fractions: Sequence[Fraction], x: Place, part: int, out: Place, *, accumulate: bool
@@ -212,13 +235,14 @@ class TransposedConv:
         part : int
             `ONE`, `ALL`, `POS` or `NEG`: what x̂ is of x.
         """
-        g, slots = self._geometry, self._slots * len(fractions)
+        g, packed = self._geometry, self._packed
+        slots = packed.slots * len(fractions)
         planes = schedule.scratch(g.group * slots * self._plane, SLACK)
         flags = schedule.flags(schedule.batch * g.group * slots)
         for number, fraction in enumerate(fractions):
-            self._add_packing(schedule, fraction, planes, flags, slots, number * self._slots)
+            self._add_packing(schedule, fraction, planes, flags, slots, number * packed.slots)
         group = object()
-        for phase in self._phases:
+        for phase in packed.phases:
             phase.add_to(
                 schedule, planes, slots * self._plane, flags, x, part, out, g.in_size, group, accumulate=accumulate
             )
@@ -227,12 +251,12 @@ class TransposedConv:
         self, schedule: Schedule, fraction: Fraction, planes: Place, flags: int, slots: int, slot: int
     ) -> None:
         """Add the task that writes one fraction into its planes."""
-        g = self._geometry
+        g, packed = self._geometry, self._packed
         height, width = g.out_size
         band = max(1, _BAND // width)
-        if self._summed:
+        if packed.summed:
             band = min(band, max(1, height // _BANDS))
-        maps = g.group * -(-height // band) if self._summed else self._out_channels
+        maps = g.group * -(-height // band) if packed.summed else packed.channels
         schedule.add(
             PACK,
             schedule.batch * maps,
@@ -242,8 +266,8 @@ class TransposedConv:
             group="packing",
             planes=planes,
             flags=flags,
-            channels=self._out_channels,
-            summed=self._summed,
+            channels=packed.channels,
+            summed=packed.summed,
             groups=g.group,
             slots=slots,
             slot=slot,

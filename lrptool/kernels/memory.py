@@ -5,6 +5,8 @@ Fresh memory of some megabytes costs a page fault every four kilobytes; a pass o
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import threading
 import weakref
 from collections import defaultdict
@@ -51,6 +53,13 @@ class Memory:
             if self._kept + len(block) <= self._limit:
                 self._free[len(block)].append(block)
                 self._kept += len(block)
+
+
+def give_back() -> None:
+    """Return memory that building something large left unused to the system; glibc would keep it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 MEMORY = Memory()

@@ -36,9 +36,13 @@ class ConvMap:
         """Return the transposed convolution over the sum of some parts of the weights."""
         key = (parts, np.dtype(dtype))
         if key not in self._gather:
-            weight = self._weight.astype(dtype, copy=False)
-            self._gather[key] = TransposedConv([part.of(weight) for part in parts], self._geometry)
+            self._gather[key] = TransposedConv(lambda: self._parts(parts, key[1]), self._geometry)
         return self._gather[key]
+
+    def _parts(self, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> list[Values]:
+        """Return some parts of the weights."""
+        weight = self._weight.astype(dtype, copy=False)
+        return [part.of(weight) for part in parts]
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return Ŵ * x, (N, O, Ho, Wo)."""
