@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from lrptool.errors import ModelError, UnsupportedError, did_you_mean
 from lrptool.graph import Graph, TensorSpec
-from lrptool.loaders.caffe.translate import elementwise, linear, spatial, structure
+from lrptool.loaders.caffe.translate import affine, elementwise, linear, spatial, structure
 from lrptool.loaders.caffe.translate.registry import TRANSLATORS, Step, Translation, translates
 from lrptool.loaders.caffe.weights import Weights
 from lrptool.loaders.caffe.wiring import Names, Network, Wired
 from lrptool.ops import GraphBuilder
 
-__all__ = ["elementwise", "known_layer_types", "linear", "spatial", "structure", "translate", "translates"]
+__all__ = ["affine", "elementwise", "known_layer_types", "linear", "spatial", "structure", "translate", "translates"]
 
 
 def known_layer_types() -> tuple[str, ...]:

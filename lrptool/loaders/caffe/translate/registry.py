@@ -78,6 +78,13 @@ class Step:
             raise ModelError(f"{self.where}: expected at least one bottom, found none")
         return tuple(self._translation.actual(tensor) for tensor in self.item.inputs)
 
+    def two_inputs(self) -> tuple[str, str]:
+        """Return the two tensors read; ModelError where there are more or fewer."""
+        if len(self.item.inputs) != 2:
+            raise ModelError(f"{self.where}: expected two bottoms, found {len(self.item.inputs)}")
+        first, second = self.inputs
+        return first, second
+
     def options(self, block: str) -> Message:
         """Return a block of the layer's options."""
         return self.item.layer.options(block)
