@@ -163,6 +163,56 @@ def conv2d(
     return y
 
 
+def conv_transpose(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    strides: tuple[int, ...],
+    pads: tuple[int, ...],
+    dilations: tuple[int, ...],
+    output_padding: tuple[int, ...],
+    group: int = 1,
+) -> Array:
+    """Each value of x (N, C, ...) times its kernels w (C, O / group, k...), laid down `strides` apart, then cropped."""
+    rank, (channels, per_group) = x.ndim - 2, w.shape[:2]
+    whole = [
+        (n - 1) * s + (k - 1) * d + 1 + extra
+        for n, s, k, d, extra in zip(x.shape[2:], strides, w.shape[2:], dilations, output_padding, strict=True)
+    ]
+    y = np.zeros((len(x), per_group * group, *whole))
+    for c, o, tap in product(range(channels), range(per_group), np.ndindex(w.shape[2:])):
+        starts = [t * d for t, d in zip(tap, dilations, strict=True)]
+        at = tuple(slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, x.shape[2:], strides, strict=True))
+        y[(slice(None), c // (channels // group) * per_group + o, *at)] += w[(c, o, *tap)] * x[:, c]
+    y = y[(..., *(slice(pads[k], size - pads[rank + k]) for k, size in enumerate(whole)))]
+    return y if b is None else y + b.reshape(-1, *(1,) * rank)
+
+
+def conv_nd(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    strides: tuple[int, ...],
+    pads: tuple[int, ...],
+    dilations: tuple[int, ...],
+    group: int = 1,
+) -> Array:
+    """Convolution of x (N, C, ...) with w (O, C / group, k...) over any number of axes."""
+    rank, (out, inside) = x.ndim - 2, w.shape[:2]
+    x = np.pad(x, [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)])
+    sizes = [
+        (n - (k - 1) * d - 1) // s + 1 for n, k, d, s in zip(x.shape[2:], w.shape[2:], dilations, strides, strict=True)
+    ]
+    y = np.zeros((len(x), out, *sizes)) + (0.0 if b is None else b.reshape(-1, *(1,) * rank))
+    for o, c, tap in product(range(out), range(inside), np.ndindex(w.shape[2:])):
+        starts = [t * d for t, d in zip(tap, dilations, strict=True)]
+        at = tuple(slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, sizes, strides, strict=True))
+        y[:, o] += w[(o, c, *tap)] * x[(slice(None), o // (out // group) * inside + c, *at)]
+    return y
+
+
 def pooled_size(size: int, kernel: int, stride: int, begin: int, end: int, *, ceil: bool) -> int:
     """Output positions along one axis; with `ceil`, a last window that would start in the padding is dropped."""
     steps = (size + begin + end - kernel) / stride

@@ -95,7 +95,12 @@ class Passage:
 
     def input_shape(self, index: int, batch: int) -> tuple[int, ...]:
         """Shape of a batch at input `index`."""
-        return (batch, *self.graph.tensors[self.node.inputs[index]].item_shape)
+        return self.graph.tensors[self.node.inputs[index]].array_shape(batch)
+
+    @property
+    def tensor_inputs(self) -> list[int]:
+        """Positions of the inputs that are not constants: each of them gets relevance."""
+        return [k for k, tensor in enumerate(self.node.inputs) if tensor in self.graph.tensors]
 
 
 @dataclass(frozen=True, slots=True)
