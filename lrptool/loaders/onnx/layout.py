@@ -1,0 +1,208 @@
+"""Where the batch is: tensors of the file seen as tensors of a graph whose first axis is the batch.
+
+A file may keep the batch on any axis (PyTorch's attention has it on the second) and join it with another axis (batch ×
+heads). The graph keeps it in front. So every tensor has two forms: its *axes in the file*, and its *item*, the shape
+without the batch, in the file's order. Moving or joining the batch is then no operator at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[Any]
+Sizes = tuple[int, ...]
+
+
+class NotBatchFirst(Exception):  # noqa: N818  (never leaves the loader: the next way of reading is tried)
+    """An operator works across the batch, or the sizes it asks for hold for one size of the batch only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How the batch is read.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Sizes of the batch that shapes are computed for. Several at once tell which numbers follow the batch.
+    follow : bool
+        Whether the batch is kept track of; otherwise every axis has its one size.
+    """
+
+    sizes: Sizes
+    follow: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A value that does not depend on the image, for each size of the batch.
+
+    Parameters
+    ----------
+    values : tuple of array
+        One where it is the same for all, else one for each.
+    name : str
+        What it is called in the file; empty where it was computed.
+    """
+
+    values: tuple[Numbers, ...]
+    name: str = ""
+
+    @property
+    def array(self) -> Numbers:
+        """The value; NotBatchFirst where it depends on the batch."""
+        if len(self.values) != 1:
+            raise NotBatchFirst("a constant depends on the size of the batch")
+        return self.values[0]
+
+    def each(self, count: int) -> tuple[Numbers, ...]:
+        """Return one value for each of `count` sizes of the batch."""
+        return self.values * count if len(self.values) == 1 else self.values
+
+    @classmethod
+    def of(cls, values: Sequence[Numbers], name: str = "") -> Known:
+        """Return the values, one alone where all are the same."""
+        first = values[0]
+        same = all(value.shape == first.shape and np.array_equal(value, first) for value in values[1:])
+        return cls((first,) if same else tuple(values), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor of the graph, as the file sees it.
+
+    Parameters
+    ----------
+    name : str
+        In the graph.
+    item : tuple of int
+        Its shape without the batch, axes in the file's order; the whole shape where the batch is not followed.
+    batch : int or None
+        The file's axis that the batch is on; None where it is not followed.
+    joined : bool
+        Whether that axis is the batch times ``item[batch]``.
+    integer : bool
+        Whether the file computes it in integers.
+    """
+
+    name: str
+    item: Sizes
+    batch: int | None = 0
+    joined: bool = False
+    integer: bool = False
+
+    @property
+    def rank(self) -> int:
+        """Number of axes in the file."""
+        return len(self.item) + (self.batch is not None and not self.joined)
+
+    def shape(self, size: int) -> Sizes:
+        """Return the shape in the file for one size of the batch."""
+        if self.batch is None:
+            return self.item
+        before, after = self.item[: self.batch], self.item[self.batch :]
+        return (*before, size * after[0], *after[1:]) if self.joined else (*before, size, *after)
+
+    def place(self, axis: int) -> int:
+        """Return the position in the item of one of the file's axes, counted from the front.
+
+        Raises
+        ------
+        NotBatchFirst
+            It is the batch's.
+        """
+        if self.batch is None:
+            return axis
+        if axis == self.batch:
+            raise NotBatchFirst(f"axis {axis} is the batch")
+        return axis - (axis > self.batch and not self.joined)
+
+    def inner(self, axis: int) -> int:
+        """Return the axis in the graph of one of the file's axes; NotBatchFirst where it is the batch's."""
+        return self.place(axis) + (self.batch is not None)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the file's axes are the graph's."""
+        return self.batch is None or (self.batch == 0 and not self.joined)
+
+
+def reshaped(tensor: Tensor, targets: Sequence[Sizes], sizes: Sizes) -> Tensor:
+    """Return a tensor in another shape, with the batch where the order of its numbers puts it; the name is the old one.
+
+    Parameters
+    ----------
+    tensor : Tensor
+    targets : sequence of tuple of int
+        The shape in the file, for each size of the batch.
+    sizes : tuple of int
+        The sizes of the batch.
+
+    Raises
+    ------
+    NotBatchFirst
+        The batch would be torn apart.
+    """
+    if tensor.batch is None:
+        return Tensor(tensor.name, targets[0], None, integer=tensor.integer)
+    before = prod(tensor.item[: tensor.batch])
+    found: Tensor | None = None
+    for axis in range(len(targets[0])):
+        factors = {target[axis] / size for target, size in zip(targets, sizes, strict=True)}
+        others = {(*target[:axis], *target[axis + 1 :]) for target in targets}
+        if len(factors) > 1 or len(others) > 1 or prod(targets[0][:axis]) != before:
+            continue
+        factor = factors.pop()
+        if factor == 1:
+            return Tensor(tensor.name, others.pop(), axis, integer=tensor.integer)
+        if factor == int(factor) and found is None:
+            item = (*targets[0][:axis], int(factor), *targets[0][axis + 1 :])
+            found = Tensor(tensor.name, item, axis, joined=True, integer=tensor.integer)
+    if found is None:
+        raise NotBatchFirst(f"a shape of {targets[0]} leaves the batch no axis of its own")
+    return found
+
+
+def item_of(value: Known, rank: int, like: Tensor, sizes: Sizes) -> Numbers:
+    """Return a constant operand as it is broadcast against every item of a tensor.
+
+    Parameters
+    ----------
+    value : Known
+    rank : int
+        Number of axes the result has in the file.
+    like : Tensor
+        The tensor operand, with its batch counted in `rank` axes.
+    sizes : tuple of int
+        The sizes of the batch.
+
+    Raises
+    ------
+    NotBatchFirst
+        It differs between the images of a batch.
+    """
+    if like.batch is None:
+        return value.array
+    items = []
+    for size, array in zip(sizes, value.each(len(sizes)), strict=True):
+        if array.ndim == 0:
+            items.append(array)
+            continue
+        full = array.reshape((1,) * (rank - array.ndim) + array.shape)
+        along = full.shape[like.batch]
+        if like.joined:
+            both = (size, along // size) if along % size == 0 else (1, along)
+            full = full.reshape((*full.shape[: like.batch], *both, *full.shape[like.batch + 1 :]))
+        first = full.take(0, axis=like.batch)
+        if full.shape[like.batch] not in (1, size) or not np.array_equal(
+            full, np.broadcast_to(np.expand_dims(first, like.batch), full.shape), equal_nan=full.dtype.kind == "f"
+        ):
+            raise NotBatchFirst("a constant differs between the images of a batch")
+        items.append(first)
+    return Known.of(items).array
