@@ -324,3 +324,27 @@ def lrn_taylor(x: Array, R: Array, windows: Array, *, b: float, beta: float, k: 
     """R_i = sum_k terms_ki R_k / stabilise(sum_i terms_ki)."""
     terms = lrn_taylor_terms(x, windows, b=b, beta=beta, k=k)
     return terms.T @ (R / stabilise(terms.sum(1), **stab))
+
+
+def resize(x: Array, out: tuple[int, ...], scales: tuple[float, ...], mode: str, how: str, rounding: str) -> Array:
+    """x (N, C, ...) with axes of sizes `out`, value by value along each axis."""
+    for axis, (size, count, scale) in enumerate(zip(x.shape[1:], out, scales, strict=True), 1):
+        moved = np.moveaxis(x, axis, 0)
+        rows = []
+        for i in range(count):
+            at = (i + 0.5) / scale - 0.5
+            if how == "asymmetric":
+                at = i / scale
+            elif how == "align_corners":
+                at = i * (size - 1) / (count - 1) if count > 1 else 0.0
+            elif how == "pytorch_half_pixel" and count == 1:
+                at = 0.0
+            low = math.floor(at)
+            if mode == "linear":
+                near = [moved[min(max(low + k, 0), size - 1)] for k in (0, 1)]
+                rows.append((1 - (at - low)) * near[0] + (at - low) * near[1])
+                continue
+            up = {"floor": False, "ceil": at > low, "round_prefer_floor": at - low > 0.5}.get(rounding, at - low >= 0.5)
+            rows.append(moved[min(max(low + up, 0), size - 1)])
+        x = np.moveaxis(np.stack(rows), 0, axis)
+    return x

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrptool.errors import ModelError
 from lrptool.graph import Graph, Node, Shape
 from lrptool.ops.axes import broadcast
-from lrptool.ops.base import OnnxNode, Operator, Passage, Spelling, Treatment, Values
+from lrptool.ops.base import OnnxNode, Operator, Passage, Spelling, Treatment, Values, misfit
 from lrptool.ops.registry import register
 
 Slope = Callable[[Passage], Values]
@@ -133,7 +132,7 @@ class PRelu(SignKept):
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
         """As the input; the slopes broadcast to it."""
         if None in shapes[1] or broadcast(node, shapes) != shapes[0]:
-            raise ModelError(f"node {node.name!r}: slopes {shapes[1]} do not fit an input of shape {shapes[0]}")
+            raise misfit(node, f"slopes {shapes[1]} do not fit an input of shape {shapes[0]}")
         return (shapes[0],)
 
 
@@ -164,7 +163,7 @@ class Clip(Elementwise):
         """As the input."""
         if not node.number("min") <= node.number("max"):
             low, high = node.number("min"), node.number("max")
-            raise ModelError(f"node {node.name!r}: expected min ≤ max, found {low:g} and {high:g}")
+            raise misfit(node, f"expected min ≤ max, found {low:g} and {high:g}")
         return (shapes[0],)
 
     def treatment(self, node: Node, name: str) -> Treatment:

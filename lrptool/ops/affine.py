@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import DTypeLike
 
-from lrptool.errors import ModelError
 from lrptool.graph import Graph, Node, Shape
 from lrptool.ops.activation import PASS
 from lrptool.ops.axes import per_channel
-from lrptool.ops.base import LinearMap, Operator, Values, WeightPart
+from lrptool.ops.base import LinearMap, Operator, Values, WeightPart, misfit
 from lrptool.ops.registry import register
 
 
@@ -56,7 +55,7 @@ class BatchNormalization(Operator):
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
         """As the input."""
         if any(shape != (shapes[0][1],) for shape in shapes[1:]):
-            raise ModelError(f"node {node.name!r}: statistics {shapes[1:]} do not fit an input of shape {shapes[0]}")
+            raise misfit(node, f"statistics {shapes[1:]} do not fit an input of shape {shapes[0]}")
         return (shapes[0],)
 
     def linear_map(self, node: Node, graph: Graph) -> LinearMap:

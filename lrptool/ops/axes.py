@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lrptool.errors import ModelError
 from lrptool.graph import Node, Shape
-from lrptool.ops.base import Values
+from lrptool.ops.base import Values, misfit
 
 
 def normal_axes(node: Node, shape: Shape, axes: Sequence[int]) -> tuple[int, ...]:
@@ -23,7 +22,7 @@ def normal_axes(node: Node, shape: Shape, axes: Sequence[int]) -> tuple[int, ...
     found = tuple(axis + rank if axis < 0 else axis for axis in axes)
     for given, axis in zip(axes, found, strict=True):
         if not first <= axis < rank:
-            raise ModelError(f"node {node.name!r}: expected an axis from {first} to {rank - 1}, found {given}")
+            raise misfit(node, f"expected an axis from {first} to {rank - 1}, found {given}")
     return found
 
 
@@ -55,7 +54,7 @@ def broadcast(node: Node, shapes: Sequence[Shape]) -> Shape:
     for axis in range(-rank, 0):
         sizes = {shape[axis] for shape in shapes if len(shape) >= -axis} - {1}
         if len(sizes) > 1 or (None in sizes and axis != -rank):
-            raise ModelError(f"node {node.name!r}: inputs of shapes {', '.join(map(str, shapes))} do not fit together")
+            raise misfit(node, f"inputs of shapes {', '.join(map(str, shapes))} do not fit together")
         result.append(sizes.pop() if sizes else 1)
     return tuple(result)
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from lrptool.errors import UnsupportedError
+from lrptool.errors import ModelError, UnsupportedError
 from lrptool.graph import Attribute, Graph, Node, Shape
 from lrptool.kernels import Fraction
 
@@ -139,6 +139,11 @@ class Spelling:
 
     nodes: tuple[OnnxNode, ...]
     constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def misfit(node: Node, message: str) -> ModelError:
+    """Return the error that says what is wrong with a node, to be raised."""
+    return ModelError(f"node {node.name!r} ({node.op}): {message}")
 
 
 class Operator(ABC):

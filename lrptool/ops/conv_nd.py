@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from lrptool.graph import Graph, Node
+from lrptool.graph import Graph, Node, Shape
 from lrptool.kernels import Geometry
 from lrptool.ops.axes import per_channel
-from lrptool.ops.base import Values, WeightPart
-from lrptool.ops.conv import ConvMap
+from lrptool.ops.base import LinearMap, Values, WeightPart, misfit
+from lrptool.ops.conv import Conv, ConvMap
+from lrptool.ops.registry import register
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,3 +179,37 @@ class ConvTransposeMap:
         if self._bias is None:
             return None
         return per_channel(part.of(self._bias.astype(like.dtype, copy=False)), self._rank + 2)
+
+
+@register
+class ConvNd(Conv):
+    """Convolution in one to three dimensions."""
+
+    def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
+        """(N, C, size…) → (N, O, size…)."""
+        rank, kernel = len(shapes[0]) - 2, node.ints("kernel_shape")
+        if rank == len(kernel) == 2:
+            return super().infer(node, shapes)
+        (batch, channels, *size), (out, inside, *taps), group = shapes[0], shapes[1], node.integer("group")
+        if not 1 <= rank <= 3 or len(taps) != rank or (inside or 0) * group != channels or (out or 0) % group:
+            raise misfit(node, f"weights {shapes[1]} in {group} group(s) do not fit an input of shape {shapes[0]}")
+        if tuple(taps) != kernel or any(shape != (out,) for shape in shapes[2:]):
+            raise misfit(
+                node,
+                f"expected weights of kernel_shape {kernel} and a bias of shape ({out},), "
+                f"found {', '.join(map(str, shapes[1:]))}",
+            )
+        pads = node.ints("pads")
+        steps = zip(size, kernel, node.ints("strides"), node.ints("dilations"), pads[:rank], pads[rank:], strict=True)
+        result = [((n or 0) + begin + end - (k - 1) * d - 1) // s + 1 for n, k, s, d, begin, end in steps]
+        if min(result) < 1:
+            raise misfit(node, f"a kernel of {kernel} does not fit an input of shape {shapes[0]}")
+        return ((batch, out, *result),)
+
+    def linear_map(self, node: Node, graph: Graph) -> LinearMap:
+        """Return the convolution over the graph's own weights."""
+        if len(node.ints("kernel_shape")) == 2:
+            return super().linear_map(node, graph)
+        bias = graph.constants[node.inputs[2]] if len(node.inputs) > 2 else None
+        volume = Volume.of(node, graph, wide=node.inputs[0], narrow=node.outputs[0])
+        return ConvNdMap(graph.constants[node.inputs[1]], bias, volume)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from lrptool.errors import ModelError
 from lrptool.graph import Graph, Node, Shape
-from lrptool.ops.base import LinearMap, Operator
+from lrptool.ops.base import LinearMap, Operator, misfit
 from lrptool.ops.conv_nd import ConvTransposeMap, Volume
 from lrptool.ops.registry import register
 
@@ -24,20 +23,18 @@ class ConvTranspose(Operator):
         """(N, C, size…) → (N, O, larger…)."""
         weight, (batch, channels, *size), group = shapes[1], shapes[0], node.integer("group")
         if len(weight) != len(shapes[0]) or weight[0] != channels or (channels or 0) % group:
-            raise ModelError(
-                f"node {node.name!r}: weights {weight} in {group} group(s) do not fit an input of shape {shapes[0]}"
-            )
+            raise misfit(node, f"weights {weight} in {group} group(s) do not fit an input of shape {shapes[0]}")
         kernel, out = node.ints("kernel_shape"), (weight[1] or 0) * group
         if tuple(weight[2:]) != kernel:
-            raise ModelError(f"node {node.name!r}: kernel_shape {kernel}, weights have {list(weight[2:])}")
+            raise misfit(node, f"kernel_shape {kernel}, weights have {list(weight[2:])}")
         if len(shapes) > 2 and shapes[2] != (out,):
-            raise ModelError(f"node {node.name!r}: expected a bias of shape ({out},), found {shapes[2]}")
+            raise misfit(node, f"expected a bias of shape ({out},), found {shapes[2]}")
         pads, rank = node.ints("pads"), len(size)
         keys = ("strides", "dilations", "output_padding")
         sizes = zip(size, kernel, *(node.ints(key) for key in keys), pads[:rank], pads[rank:], strict=True)
         result = [((n or 0) - 1) * s + (k - 1) * d + 1 + extra - a - b for n, k, s, d, extra, a, b in sizes]
         if min(result) < 1:
-            raise ModelError(f"node {node.name!r}: pads {pads} leave nothing of an input of shape {shapes[0]}")
+            raise misfit(node, f"pads {pads} leave nothing of an input of shape {shapes[0]}")
         return ((batch, out, *result),)
 
     def macs(self, node: Node, graph: Graph) -> int:

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from lrptool.errors import ModelError, UnsupportedError
+from lrptool.errors import UnsupportedError
 from lrptool.graph import Attribute, Graph, Node, Shape
 from lrptool.ops.activation import PASS
 from lrptool.ops.axes import stabilise
-from lrptool.ops.base import OnnxNode, Operator, Passage, Spelling, Treatment, Values
+from lrptool.ops.base import OnnxNode, Operator, Passage, Spelling, Treatment, Values, misfit
 from lrptool.ops.registry import register
 
 _AXES = {"LRN": (1,), "LRNWithinChannel": (2, 3)}
@@ -105,9 +105,9 @@ class _Lrn(Operator):
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
         """As the input."""
         if len(shapes[0]) != 4:
-            raise ModelError(f"node {node.name!r}: expected an input (N, C, H, W), found shape {shapes[0]}")
+            raise misfit(node, f"expected an input (N, C, H, W), found shape {shapes[0]}")
         if node.integer("size") < 1:
-            raise ModelError(f"node {node.name!r}: expected a size of at least 1, found {node.integer('size')}")
+            raise misfit(node, f"expected a size of at least 1, found {node.integer('size')}")
         return (shapes[0],)
 
     def nonnegative(self, node: Node, inputs: Sequence[bool]) -> bool:
@@ -125,7 +125,7 @@ class Lrn(_Lrn):
         """As the input."""
         if node.integer("size") % 2 == 0:
             raise UnsupportedError(
-                f"node {node.name!r} (LRN): expected an odd size, found {node.integer('size')}",
+                f"node {node.name!r} ({node.op}): expected an odd size, found {node.integer('size')}",
                 hint="a neighbourhood of even size has no centre, and runtimes refuse it",
             )
         return super().infer(node, shapes)

@@ -8,10 +8,9 @@ from math import prod
 import numpy as np
 from numpy.typing import DTypeLike
 
-from lrptool.errors import ModelError
 from lrptool.graph import Graph, Node, Shape
 from lrptool.ops.axes import plain, reduce_to, stabilise
-from lrptool.ops.base import LinearMap, OnnxNode, Operator, Passage, Spelling, Treatment, Values, WeightPart
+from lrptool.ops.base import LinearMap, OnnxNode, Operator, Passage, Spelling, Treatment, Values, WeightPart, misfit
 from lrptool.ops.products import gate_strength
 from lrptool.ops.registry import register
 
@@ -28,7 +27,7 @@ def _product_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     except ValueError:
         fits = False
     if not fits:
-        raise ModelError(f"node {node.name!r}: factors of shapes {a} and {b} do not fit together")
+        raise misfit(node, f"factors of shapes {a} and {b} do not fit together")
     lead = (None, *lead[1:]) if None in fronts else lead
     return (*lead, a[-2], b[-1])
 
@@ -91,13 +90,13 @@ class MatMul(Operator):
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
         """(…, I, K) (…, K, O) → (…, I, O)."""
         if shapes[0][0] is None and shapes[1][0] is None:
-            raise ModelError(f"node {node.name!r} (MatMul): expected a constant factor; two tensors: BilinearMatMul")
+            raise misfit(node, "expected a constant factor; two tensors: BilinearMatMul")
         result = _product_shape(node, shapes[:2])
         if len(shapes) > 2:
             fits = len(shapes[2]) <= len(result) and None not in shapes[2]
             sizes = zip(reversed(plain(shapes[2])), reversed(result), strict=False)
             if not fits or any(size not in (1, wanted) for size, wanted in sizes):
-                raise ModelError(f"node {node.name!r}: a bias of shape {shapes[2]} does not fit a product {result}")
+                raise misfit(node, f"a bias of shape {shapes[2]} does not fit a product {result}")
         return (result,)
 
     def spell(self, node: Node, graph: Graph) -> Spelling:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lrptool.errors import ModelError
 from lrptool.graph import Attribute, Graph, Node, Shape
 from lrptool.ops.axes import normal_axes, normal_axis, plain
-from lrptool.ops.base import OnnxNode, Operator, Passage, Spelling, Treatment, Values
+from lrptool.ops.base import OnnxNode, Operator, Passage, Spelling, Treatment, Values, misfit
 from lrptool.ops.registry import operator, register
 
 _NOWHERE = -1
@@ -95,16 +95,16 @@ class Movement(Operator):
         return inputs[0]
 
 
-def _with_tensors(node: Node, **tensors: tuple[int, ...]) -> Spelling:
+def with_tensors(node: Node, **tensors: tuple[int, ...]) -> Spelling:
     """Spell a node whose settings ONNX takes as tensors of integers, in this order."""
     constants = {f"{node.outputs[0]}/{key}": np.array(value, np.int64) for key, value in tensors.items()}
     return Spelling((OnnxNode(node.op, (node.inputs[0], *constants), node.outputs),), constants)
 
 
-def _complain(node: Node, found_shape: Shape, **attributes: Attribute) -> ModelError:
+def complain(node: Node, found_shape: Shape, **attributes: Attribute) -> ModelError:
     """Say that attributes do not fit the input."""
     found = ", ".join(f"{key} {value}" for key, value in attributes.items())
-    return ModelError(f"node {node.name!r}: {found} does not fit an input of shape {found_shape}")
+    return misfit(node, f"{found} does not fit an input of shape {found_shape}")
 
 
 @register
@@ -117,7 +117,7 @@ class Transpose(Movement):
         """Every axis once; an open batch stays in front."""
         perm = node.ints("perm")
         if sorted(perm) != list(range(len(shape))) or (shape[0] is None and perm[0] != 0):
-            raise _complain(node, shape, perm=perm)
+            raise complain(node, shape, perm=perm)
 
     def move(self, node: Node, x: NDArray[Any], fill: int) -> NDArray[Any]:
         """Permute the axes."""
@@ -136,10 +136,10 @@ class Slice(Movement):
     def check(self, node: Node, shape: Shape) -> None:
         """One start, end and step per axis, and something between them."""
         if len({len(node.ints(key)) for key in _CUTS}) != 1 or 0 in node.ints("steps"):
-            raise _complain(node, shape, **{key: node.ints(key) for key in _CUTS})
+            raise complain(node, shape, **{key: node.ints(key) for key in _CUTS})
         normal_axes(node, shape, node.ints("axes"))
         if 0 in self.move(node, np.empty(plain(shape), np.int8), 0).shape:
-            raise _complain(node, shape, **{key: node.ints(key) for key in _CUTS})
+            raise complain(node, shape, **{key: node.ints(key) for key in _CUTS})
 
     def move(self, node: Node, x: NDArray[Any], fill: int) -> NDArray[Any]:
         """Cut out; an end beyond the first value, going backwards, takes that one, too."""
@@ -151,7 +151,7 @@ class Slice(Movement):
 
     def spell(self, node: Node, graph: Graph) -> Spelling:
         """ONNX takes all four as tensors."""
-        return _with_tensors(node, **{key: node.ints(key) for key in _CUTS})
+        return with_tensors(node, **{key: node.ints(key) for key in _CUTS})
 
 
 @register
@@ -166,9 +166,9 @@ class Gather(Movement):
         size = plain(shape)[axis]
         whole = len(indices) == np.prod(node.ints("indices_shape"), dtype=int)
         if not whole or not indices or min(indices) < -size or max(indices) >= size:
-            raise _complain(node, shape, axis=axis, indices=indices, indices_shape=node.ints("indices_shape"))
+            raise complain(node, shape, axis=axis, indices=indices, indices_shape=node.ints("indices_shape"))
         if len(shape) == 1 and not node.ints("indices_shape"):
-            raise _complain(node, shape, axis=axis, indices_shape=())
+            raise complain(node, shape, axis=axis, indices_shape=())
 
     def move(self, node: Node, x: NDArray[Any], fill: int) -> NDArray[Any]:
         """Take positions."""
@@ -199,7 +199,7 @@ class Pad(Movement):
         if fits and mode == "reflect":
             fits = all(max(pads[k], pads[k + rank]) < size for k, size in enumerate(plain(shape)))
         if not fits:
-            raise _complain(node, shape, pads=pads, mode=str(mode))
+            raise complain(node, shape, pads=pads, mode=str(mode))
 
     def move(self, node: Node, x: NDArray[Any], fill: int) -> NDArray[Any]:
         """Pad."""
@@ -221,95 +221,3 @@ class Pad(Movement):
     def nonnegative(self, node: Node, inputs: Sequence[bool]) -> bool:
         """As the input and what is put around it."""
         return inputs[0] and (node.attributes["mode"] != "constant" or node.number("value") >= 0)
-
-
-@register
-class Expand(Movement):
-    """Repeated along axes of size 1 until it has an item's ``shape`` (the whole shape where the batch is fixed)."""
-
-    name = "Expand"
-
-    def check(self, node: Node, shape: Shape) -> None:
-        """Sizes agree or are 1, and an open batch stays in front."""
-        target = self._target(node, shape)
-        if len(target) < len(shape) or (shape[0] is None and len(target) != len(shape)):
-            raise _complain(node, shape, shape=node.ints("shape"))
-        tail = target[len(target) - len(shape) :]
-        if any(1 not in (a, b) and a != b for a, b in zip(plain(shape), tail, strict=True)):
-            raise _complain(node, shape, shape=node.ints("shape"))
-
-    def move(self, node: Node, x: NDArray[Any], fill: int) -> NDArray[Any]:
-        """Broadcast; items' shapes are one axis short."""
-        target = node.ints("shape")
-        short = x.ndim - len(target)
-        return np.broadcast_to(x, np.broadcast_shapes(x.shape, (1,) * max(short, 0) + target))
-
-    def spell(self, node: Node, graph: Graph) -> Spelling:
-        """ONNX takes the shape as a tensor; 1 keeps the batch."""
-        return _with_tensors(node, shape=self._target(node, graph.tensors[node.inputs[0]].shape))
-
-    @staticmethod
-    def _target(node: Node, shape: Shape) -> tuple[int, ...]:
-        """Return the shape to broadcast with, the batch axis included."""
-        return (1, *node.ints("shape")) if shape[0] is None else node.ints("shape")
-
-
-@register
-class Tile(Movement):
-    """Repeated as a whole along each axis."""
-
-    name = "Tile"
-
-    def check(self, node: Node, shape: Shape) -> None:
-        """One number ≥ 1 per axis, 1 for the batch."""
-        repeats = node.ints("repeats")
-        if len(repeats) != len(shape) or min(repeats) < 1 or (shape[0] is None and repeats[0] != 1):
-            raise _complain(node, shape, repeats=repeats)
-
-    def move(self, node: Node, x: NDArray[Any], fill: int) -> NDArray[Any]:
-        """Repeat."""
-        return np.tile(x, node.ints("repeats"))
-
-    def spell(self, node: Node, graph: Graph) -> Spelling:
-        """ONNX takes the numbers as a tensor."""
-        return _with_tensors(node, repeats=node.ints("repeats"))
-
-
-@register
-class DepthToSpace(Movement):
-    """Channels become blocks of pixels; ``mode`` DCR or CRD tells which channel comes first."""
-
-    name = "DepthToSpace"
-
-    def check(self, node: Node, shape: Shape) -> None:
-        """Channels for every pixel of a block."""
-        block, mode = node.integer("blocksize"), str(node.attributes["mode"])
-        if len(shape) != 4 or block < 1 or plain(shape)[1] % (block * block) or mode not in ("DCR", "CRD"):
-            raise _complain(node, shape, blocksize=block, mode=mode)
-
-    def move(self, node: Node, x: NDArray[Any], fill: int) -> NDArray[Any]:
-        """Split channels, interleave rows and columns."""
-        (n, c, h, w), b = x.shape, node.integer("blocksize")
-        if node.attributes["mode"] == "DCR":
-            blocks = x.reshape(n, b, b, c // (b * b), h, w).transpose(0, 3, 4, 1, 5, 2)
-        else:
-            blocks = x.reshape(n, c // (b * b), b, b, h, w).transpose(0, 1, 4, 2, 5, 3)
-        return blocks.reshape(n, c // (b * b), h * b, w * b)
-
-
-@register
-class SpaceToDepth(Movement):
-    """Blocks of pixels become channels."""
-
-    name = "SpaceToDepth"
-
-    def check(self, node: Node, shape: Shape) -> None:
-        """Whole blocks."""
-        block = node.integer("blocksize")
-        if len(shape) != 4 or block < 1 or any(size % block for size in plain(shape)[2:]):
-            raise _complain(node, shape, blocksize=block)
-
-    def move(self, node: Node, x: NDArray[Any], fill: int) -> NDArray[Any]:
-        """Gather the pixels of each block."""
-        (n, c, h, w), b = x.shape, node.integer("blocksize")
-        return x.reshape(n, c, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4).reshape(n, c * b * b, h // b, w // b)

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from lrptool.errors import ModelError
 from lrptool.graph import Attribute, Graph, Node, Shape
 from lrptool.ops.axes import normal_axes, plain, stabilise
-from lrptool.ops.base import LinearMap, OnnxNode, Operator, Passage, Spelling, Treatment, Values, WeightPart
+from lrptool.ops.base import LinearMap, OnnxNode, Operator, Passage, Spelling, Treatment, Values, WeightPart, misfit
 from lrptool.ops.registry import register
 
 
@@ -28,15 +27,18 @@ class ReductionMap:
 
     Parameters
     ----------
-    node : Node
     shape : Shape
         Of the input.
+    axes : tuple of int
+    keepdims : bool
+        Whether an axis of size 1 is left where one was summed.
     factor : float
         Every weight there is.
     """
 
-    def __init__(self, node: Node, shape: Shape, factor: float) -> None:
-        self._node, self._shape, self._factor = node, shape, np.asarray(factor, np.float64)
+    def __init__(self, shape: Shape, axes: tuple[int, ...], factor: float, *, keepdims: bool = True) -> None:
+        self._shape, self._axes, self._keepdims = shape, axes, keepdims
+        self._factor = np.asarray(factor, np.float64)
 
     def gather(self, k: int, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> None:
         """Return nothing: there is but one factor."""
@@ -44,14 +46,14 @@ class ReductionMap:
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return ŵ Σ x."""
-        total = xs[0].sum(axis=self._node.ints("axes"), keepdims=bool(self._node.integer("keepdims")))
+        total = xs[0].sum(axis=self._axes, keepdims=self._keepdims)
         return np.asarray(total * part.of(self._factor).astype(total.dtype))
 
     def transpose(self, s: Values, part: WeightPart) -> tuple[Values, ...]:
         """Return ŵ s for every value summed."""
-        s = _spread(s, self._node, len(self._shape))
-        shape = tuple(s.shape[0] if size is None else size for size in self._shape)
-        return (np.broadcast_to(s * part.of(self._factor).astype(s.dtype), shape),)
+        s = s * part.of(self._factor).astype(s.dtype)
+        s = s if self._keepdims else np.expand_dims(s, self._axes)
+        return (np.broadcast_to(s, tuple(s.shape[0] if size is None else size for size in self._shape)),)
 
     def bias(self, part: WeightPart, like: Values) -> None:
         """There is none."""
@@ -69,12 +71,12 @@ class _Reduction(Operator):
         """Size 1, or no axis, wherever values were summed."""
         axes = normal_axes(node, shapes[0], node.ints("axes"))
         if not axes or len(set(axes)) != len(axes):
-            raise ModelError(f"node {node.name!r}: expected axes, each of them once, found {node.ints('axes')}")
+            raise misfit(node, f"expected axes, each of them once, found {node.ints('axes')}")
         kept = [size for axis, size in enumerate(shapes[0]) if axis not in axes]
         if node.integer("keepdims"):
             return (tuple(1 if axis in axes else size for axis, size in enumerate(shapes[0])),)
         if not kept:
-            raise ModelError(f"node {node.name!r}: expected keepdims where all axes of {shapes[0]} are reduced")
+            raise misfit(node, f"expected keepdims where all axes of {shapes[0]} are reduced")
         return (tuple(kept),)
 
     def spell(self, node: Node, graph: Graph) -> Spelling:
@@ -93,9 +95,10 @@ class _LinearReduction(_Reduction):
 
     def linear_map(self, node: Node, graph: Graph) -> LinearMap:
         """Return the reduction as a linear map."""
-        shape = graph.tensors[node.inputs[0]].shape
-        count = prod(plain(shape)[axis] for axis in node.ints("axes"))
-        return ReductionMap(node, shape, 1 / count if node.op == "ReduceMean" else 1)
+        shape, axes = graph.tensors[node.inputs[0]].shape, node.ints("axes")
+        count = prod(plain(shape)[axis] for axis in axes)
+        factor = 1 / count if node.op == "ReduceMean" else 1
+        return ReductionMap(shape, axes, factor, keepdims=bool(node.integer("keepdims")))
 
     def nonnegative(self, node: Node, inputs: Sequence[bool]) -> bool:
         """As the input."""
@@ -117,19 +120,31 @@ class ReduceMean(_LinearReduction):
     name = "ReduceMean"
 
 
+def route_to_first(x: Values, r: Values, axes: Sequence[int], choose: Callable[..., Any]) -> Values:
+    """Return relevance in the shape of x, all of it at the first value along `axes` that attains the extreme.
+
+    Parameters
+    ----------
+    x : array
+    r : array
+        One value for each that is left when the axes are reduced.
+    choose : callable
+        ``np.argmax`` or ``np.argmin``.
+    """
+    reduced = sorted(axis % x.ndim for axis in axes)
+    others = [axis for axis in range(x.ndim) if axis not in reduced]
+    turned = x.transpose(*others, *reduced)
+    flat = turned.reshape(*(x.shape[axis] for axis in others), -1)
+    back = np.zeros(flat.shape, r.dtype)
+    np.put_along_axis(back, choose(flat, axis=-1)[..., None], r.reshape(*flat.shape[:-1], 1), axis=-1)
+    return back.reshape(turned.shape).transpose(np.argsort((*others, *reduced)))
+
+
 def _first(choose: Callable[..., Any]) -> Treatment:
     """All relevance to the first value that attains the extreme, in scan order."""
 
     def route(passage: Passage) -> tuple[Values, ...]:
-        x, node = passage.xs[0], passage.node
-        axes = sorted(axis % x.ndim for axis in node.ints("axes"))
-        others = [axis for axis in range(x.ndim) if axis not in axes]
-        turned = x.transpose(*others, *axes)
-        flat = turned.reshape(*(x.shape[axis] for axis in others), -1)
-        back = np.zeros(flat.shape, passage.relevances[0].dtype)
-        arrived = passage.relevances[0].reshape(flat.shape[:-1])
-        np.put_along_axis(back, choose(flat, axis=-1)[..., None], arrived[..., None], axis=-1)
-        return (back.reshape(turned.shape).transpose(np.argsort((*others, *axes))),)
+        return (route_to_first(passage.xs[0], passage.relevances[0], passage.node.ints("axes"), choose),)
 
     return Treatment(route, reads=frozenset({"inputs"}), at_zero="as behind")
 

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lrptool.errors import ModelError
 from lrptool.graph import Graph, Node, Shape
 from lrptool.ops.activation import INPUT, OUTPUT, Elementwise, Nonnegative, SignKept, function
-from lrptool.ops.base import Passage, Spelling, Values
+from lrptool.ops.base import Passage, Spelling, Values, misfit
 from lrptool.ops.registry import register
 from lrptool.ops.spelling import Words
 
@@ -114,7 +113,7 @@ class Celu(SignKept):
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
         """As the input."""
         if node.number("alpha") == 0:
-            raise ModelError(f"node {node.name!r}: expected an alpha other than 0")
+            raise misfit(node, "expected an alpha other than 0")
         return (shapes[0],)
 
 
@@ -190,7 +189,7 @@ class Gelu(SignKept):
         """As the input."""
         if node.attributes["approximate"] not in ("none", "tanh"):
             found = node.attributes["approximate"]
-            raise ModelError(f"node {node.name!r}: expected approximate 'none' or 'tanh', found {found!r}")
+            raise misfit(node, f"expected approximate 'none' or 'tanh', found {found!r}")
         return (shapes[0],)
 
     def spell(self, node: Node, graph: Graph) -> Spelling:

@@ -13,11 +13,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from lrptool.errors import ModelError
 from lrptool.graph import Graph, Node, Shape
 from lrptool.ops.activation import PASS, PASS_ANYTHING
 from lrptool.ops.axes import normal_axes, normal_axis, per_channel, plain, stabilise
-from lrptool.ops.base import Operator, Passage, Spelling, Treatment, Values
+from lrptool.ops.base import Operator, Passage, Spelling, Treatment, Values, misfit
 from lrptool.ops.registry import operator, register
 from lrptool.ops.spelling import Words
 
@@ -105,9 +104,9 @@ _SCALED = {"pass": PASS, "gradient": _GRADIENT}
 def _check_channels(node: Node, shapes: Sequence[Shape], rank: int) -> None:
     """Scale and bias have one value per channel."""
     if len(shapes[0]) < rank or any(shape != (shapes[0][1],) for shape in shapes[1:]):
-        raise ModelError(
-            f"node {node.name!r}: scale and bias {shapes[1:]} do not fit an input of shape {shapes[0]}; "
-            "expected one value per channel"
+        raise misfit(
+            node,
+            f"scale and bias {shapes[1:]} do not fit an input of shape {shapes[0]}; expected one value per channel",
         )
 
 
@@ -142,7 +141,7 @@ class GroupNormalization(Statistics):
         _check_channels(node, shapes, 2)
         groups, channels = node.integer("num_groups"), shapes[0][1] or 0
         if groups < 1 or channels % groups:
-            raise ModelError(f"node {node.name!r}: {channels} channels cannot be in {groups} groups")
+            raise misfit(node, f"{channels} channels cannot be in {groups} groups")
         return (shapes[0],)
 
     def together(self, node: Node, shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -178,9 +177,7 @@ class _OverTail(Statistics):
         """As the input."""
         expected = shapes[0][normal_axis(node, shapes[0]) :]
         if any(shape != expected for shape in shapes[1:]):
-            raise ModelError(
-                f"node {node.name!r}: expected scale and bias of shape {expected}, found {list(shapes[1:])}"
-            )
+            raise misfit(node, f"expected scale and bias of shape {expected}, found {list(shapes[1:])}")
         return (shapes[0],)
 
     def together(self, node: Node, shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -227,9 +224,9 @@ class _OverAxes(Statistics):
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
         """As the input."""
         if not normal_axes(node, shapes[0], node.ints("axes")):
-            raise ModelError(f"node {node.name!r}: expected at least one axis to normalise over")
+            raise misfit(node, "expected at least one axis to normalise over")
         if any(shape not in ((1,), (shapes[0][1],)) for shape in shapes[1:]):
-            raise ModelError(f"node {node.name!r}: scale {shapes[1]} does not fit an input of shape {shapes[0]}")
+            raise misfit(node, f"scale {shapes[1]} does not fit an input of shape {shapes[0]}")
         return (shapes[0],)
 
     def together(self, node: Node, shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:

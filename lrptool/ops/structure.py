@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from lrptool.errors import ModelError
 from lrptool.graph import Graph, Node, Shape
 from lrptool.ops.activation import PASS
 from lrptool.ops.axes import normal_axis, plain
-from lrptool.ops.base import OnnxNode, Operator, Passage, Spelling, Treatment, Values
+from lrptool.ops.base import OnnxNode, Operator, Passage, Spelling, Treatment, Values, misfit
 from lrptool.ops.registry import register
 from lrptool.ops.spelling import Words
 
@@ -101,10 +100,10 @@ class Flatten(_FirstSign):
         axis, sizes = node.integer("axis"), plain(shapes[0])
         if shapes[0][0] is None:
             if normal_axis(node, shapes[0]) != 1:
-                raise ModelError(f"node {node.name!r}: expected axis 1, found {axis}")
+                raise misfit(node, f"expected axis 1, found {axis}")
             return ((None, prod(sizes)),)
         if not -len(sizes) <= axis <= len(sizes):
-            raise ModelError(f"node {node.name!r}: expected an axis from 0 to {len(sizes)}, found {axis}")
+            raise misfit(node, f"expected an axis from 0 to {len(sizes)}, found {axis}")
         axis += len(sizes) if axis < 0 else 0
         return ((prod(sizes[:axis]), prod(sizes[axis:])),)
 
@@ -123,7 +122,7 @@ class Reshape(_FirstSign):
         if wanted.count(-1) == 1 and known > 0 and total % known == 0:
             wanted[wanted.index(-1)] = total // known
         if prod(wanted) != total or min(wanted, default=1) < 1 or (shapes[0][0] is not None and not wanted):
-            raise ModelError(f"node {node.name!r}: {shapes[0]} cannot be reshaped to items of {node.ints('shape')}")
+            raise misfit(node, f"{shapes[0]} cannot be reshaped to items of {node.ints('shape')}")
         return ((None, *wanted) if shapes[0][0] is None else tuple(wanted),)
 
     def spell(self, node: Node, graph: Graph) -> Spelling:
@@ -147,7 +146,7 @@ class Concat(_FirstSign):
         joined = [(batch, *shape[1:]) if batch is None and shape[0] == 1 else shape for shape in shapes]
         axis = normal_axis(node, joined[0])
         if len({(*shape[:axis], *shape[axis + 1 :]) for shape in joined}) != 1:
-            raise ModelError(f"node {node.name!r}: inputs {shapes} do not agree outside axis {axis}")
+            raise misfit(node, f"inputs {shapes} do not agree outside axis {axis}")
         total = sum(shape[axis] or 0 for shape in joined)
         return ((*joined[0][:axis], total, *joined[0][axis + 1 :]),)
 
@@ -178,7 +177,7 @@ class Split(_FirstSign):
         """One shape per slice."""
         axis, sizes = normal_axis(node, shapes[0]), node.ints("split")
         if sum(sizes) != shapes[0][axis] or len(sizes) != len(node.outputs):
-            raise ModelError(f"node {node.name!r}: slices {sizes} do not fill axis {axis} of {shapes[0]}")
+            raise misfit(node, f"slices {sizes} do not fill axis {axis} of {shapes[0]}")
         return tuple((*shapes[0][:axis], size, *shapes[0][axis + 1 :]) for size in sizes)
 
     def spell(self, node: Node, graph: Graph) -> Spelling:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import DTypeLike
 
-from lrptool.errors import ModelError
 from lrptool.graph import Graph, Node, Shape
 from lrptool.kernels import TransposedSum
 from lrptool.ops.axes import broadcast, reduce_to
-from lrptool.ops.base import Gather, LinearMap, OnnxNode, Operator, Spelling, Values, WeightPart
+from lrptool.ops.base import Gather, LinearMap, OnnxNode, Operator, Spelling, Values, WeightPart, misfit
 from lrptool.ops.registry import register
 from lrptool.ops.spelling import Words
 
@@ -66,7 +65,7 @@ def _coefficients(node: Node) -> tuple[float, ...]:
     """Return one factor per input."""
     given = node.attributes.get("coefficients", ())
     if not isinstance(given, tuple):
-        raise TypeError(f"node {node.name!r}: coefficients is not a list")
+        raise TypeError(f"node {node.name!r} ({node.op}): coefficients is not a list")
     return given or (1.0,) * len(node.inputs)
 
 
@@ -81,7 +80,7 @@ class Sum(Operator):
         """Broadcast."""
         if len(_coefficients(node)) != len(node.inputs):
             found = len(_coefficients(node))
-            raise ModelError(f"node {node.name!r}: expected {len(node.inputs)} coefficients, found {found}")
+            raise misfit(node, f"expected {len(node.inputs)} coefficients, found {found}")
         return (broadcast(node, shapes),)
 
     def spell(self, node: Node, graph: Graph) -> Spelling:
