@@ -54,9 +54,11 @@ pytestmark = pytest.mark.skipif(not TEXTS, reason="reference data (../shared) is
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
 def test_every_published_text_is_read(path: Path) -> None:
-    net, notes = read_prototxt(path)
-    assert len(net.layer) + len(net.layers) > 10
-    assert notes == ()
+    text = read_prototxt(path)
+    assert len(text.net.layer) + len(text.net.layers) == len(text.lines) > 10
+    source = path.read_text().splitlines()
+    assert all(source[line - 1].lstrip().startswith("layer") for line in text.lines)
+    assert text.notes == ()
 
 
 @pytest.mark.parametrize("name", sorted(KEY_SHAPES))

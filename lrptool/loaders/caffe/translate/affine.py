@@ -10,13 +10,14 @@ from numpy.typing import ArrayLike
 
 from lrptool.errors import ModelError, UnsupportedError
 from lrptool.graph import Array
+from lrptool.loaders.caffe.fillers import constant_of
 from lrptool.loaders.caffe.schema import Message
 from lrptool.loaders.caffe.translate.registry import Step, translates
 from lrptool.loaders.caffe.weights import Blob
 
 
 @dataclass(frozen=True, slots=True)
-class _Span:
+class Span:
     """The axes of an item that an operand covers: `sizes` from `axis` on; no sizes: one number for all."""
 
     axis: int
@@ -28,7 +29,7 @@ class _Span:
         return np.asarray(values, np.float32).reshape(*self.sizes, *(1,) * trailing)
 
 
-def affine(step: Step, tensor: str, span: _Span, factor: Array | None, shift: Array | None) -> None:
+def affine(step: Step, tensor: str, span: Span, factor: Array | None, shift: Array | None) -> None:
     """Add the layer's own node or nodes: tensor · factor + shift; None stands for 1 and 0.
 
     Per channel it is a batch normalisation without statistics, which can be folded into a neighbouring layer.
@@ -53,27 +54,42 @@ def affine(step: Step, tensor: str, span: _Span, factor: Array | None, shift: Ar
             step.node(op, tensor, constant)
 
 
-def learned_span(step: Step, options: Message) -> _Span:
+def learned_span(step: Step, options: Message) -> Span:
     """Return the axes that a learned operand covers, by the options ``axis`` and ``num_axes``."""
     shape = step.shape(step.input)
-    rank, count = len(shape), options.num_axes
-    axis = options.axis + rank if options.axis < 0 else options.axis
-    if not 0 <= axis < rank or count < -1 or axis + count > rank:
-        raise ModelError(f"{step.where}: axis {options.axis} and num_axes {count} do not fit an input of {rank} axes")
+    axis, count = step.any_axis(options.axis), options.num_axes
+    if count < -1 or axis + count > len(shape):
+        raise ModelError(f"{step.where}: axis {axis} and num_axes {count} do not fit an input of {len(shape)} axes")
     if count == 0:
-        return _Span(axis, ())
+        return Span(axis, ())
     axis = step.axis(axis)
     sizes = shape[axis:] if count == -1 else shape[axis : axis + count]
-    return _Span(axis, tuple(size or 0 for size in sizes))
+    return Span(axis, tuple(size or 0 for size in sizes))
 
 
-def beside(step: Step, tensor: str, other: str, axis: int) -> str:
-    """Return `other`, whose axes are those of `tensor` from `axis` on, with as many axes as `tensor`."""
+def _second(step: Step, axis: int) -> tuple[str, str, int]:
+    """Return the two bottoms, of which the second has the axes of the first from `axis` on, and that axis."""
+    tensor, other = step.two_inputs()
     shape, covered = step.shape(tensor), step.shape(other)
-    rank = len(shape)
-    start = axis + rank if axis < 0 else axis
-    if not 0 <= start < rank or covered != shape[start : start + len(covered)]:
+    start = step.any_axis(axis) if covered else 0
+    # A constant is one row that every image of the batch gets.
+    skip = int(start == 0 and step.is_constant(other) and covered[:1] == (1,))
+    if covered[skip:] != shape[start + skip : start + len(covered)]:
         raise ModelError(f"{step.where}: the second bottom {covered} does not fit {shape} from axis {axis} on")
+    return tensor, other, start
+
+
+def _learned(step: Step, other: str, start: int) -> tuple[Span, Array]:
+    """Return a constant second bottom as what it covers, and its numbers."""
+    values = step.value(other)
+    if start == 0 and values.ndim:
+        start, values = 1, values.reshape(values.shape[1:])
+    return Span(start, values.shape), values
+
+
+def _alongside(step: Step, tensor: str, other: str, start: int) -> str:
+    """Return a second bottom with as many axes as the first."""
+    covered, rank = step.shape(other), len(step.shape(tensor))
     if start != 0:
         raise UnsupportedError(f"{step.where}: the second bottom {covered} has no axis for the images of a batch")
     if len(covered) == rank:
@@ -88,16 +104,20 @@ def scale(step: Step) -> None:
     options = step.options("scale_param")
     if len(step.inputs) == 1:
         span = learned_span(step, options)
-        blobs = [Blob("ones", span.sizes)] + [Blob("zeros", span.sizes)] * options.bias_term
-        arrays = step.weights(*blobs)
-        affine(step, step.input, span, arrays[0], arrays[1] if options.bias_term else None)
+        factor, *shift = step.weights(
+            Blob(span.sizes, constant_of(options.filler, 1.0)), *[Blob(span.sizes)] * options.bias_term
+        )
+        affine(step, step.input, span, factor, shift[0] if shift else None)
         return
-    tensor, other = step.two_inputs()
-    operand = beside(step, tensor, other, options.axis)
-    if not options.bias_term:
-        step.node("Mul", tensor, operand)
-        return
-    raise UnsupportedError(f"{step.where}: a learned shift of the images of a batch, one by one")
+    tensor, other, start = _second(step, options.axis)
+    if step.is_constant(other):
+        span, factor = _learned(step, other, start)
+        shift = list(step.weights(*[Blob(span.sizes)] * options.bias_term))
+        affine(step, tensor, span, factor, shift[0] if shift else None)
+    elif options.bias_term:
+        raise UnsupportedError(f"{step.where}: learns a shift for each image of a batch")
+    else:
+        step.node("Mul", tensor, _alongside(step, tensor, other, start))
 
 
 @translates("Bias")
@@ -106,10 +126,14 @@ def bias(step: Step) -> None:
     options = step.options("bias_param")
     if len(step.inputs) == 1:
         span = learned_span(step, options)
-        affine(step, step.input, span, None, step.weights(Blob("zeros", span.sizes))[0])
+        affine(step, step.input, span, None, step.weights(Blob(span.sizes))[0])
         return
-    tensor, other = step.two_inputs()
-    step.node("Sum", tensor, beside(step, tensor, other, options.axis))
+    tensor, other, start = _second(step, options.axis)
+    if step.is_constant(other):
+        span, shift = _learned(step, other, start)
+        affine(step, tensor, span, None, shift)
+    else:
+        step.node("Sum", tensor, _alongside(step, tensor, other, start))
 
 
 @translates("Axpy")
