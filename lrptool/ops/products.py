@@ -107,8 +107,8 @@ class Mul(_OfTwo):
 
     name = "Mul"
     treatments = {
-        "signal-takes-all": Treatment(_signal_takes_all),
-        "attnlrp": Treatment(_alike),
+        "signal-takes-all": Treatment(_signal_takes_all, at_zero="as behind"),
+        "attnlrp": Treatment(_alike, at_zero="as behind"),
         "gradient": Treatment(_product_gradient, reads=_INPUTS),
     }
 
