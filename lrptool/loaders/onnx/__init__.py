@@ -12,6 +12,7 @@ from lrptool.loaders.onnx.files import read_model
 from lrptool.loaders.onnx.image import ImageInput, image_input
 from lrptool.loaders.onnx.layout import NotBatchFirst
 from lrptool.loaders.onnx.network import Network, select
+from lrptool.loaders.onnx.patterns import recognise
 from lrptool.loaders.onnx.translate import known_onnx_operators, translate
 from lrptool.loaders.onnx.translate.walk import Walk
 
@@ -68,5 +69,5 @@ def _translated(name: str, network: Network, image: ImageInput, walk: Walk) -> t
                 notes = (*notes, "the network mixes images of a batch: they are explained one at a time")
             elif image.batch is None and mode.sizes == (1,):
                 notes = (*notes, "some of its sizes were written down for one image: they are taken as such")
-            return graph, notes
+            return recognise(graph), notes
     raise problem or UnsupportedError(f"{walk.where}: cannot be read")

@@ -85,8 +85,8 @@ class Tensor:
         Its shape without the batch, axes in the file's order; the whole shape where the batch is not followed.
     batch : int or None
         The file's axis that the batch is on; None where it is not followed.
-    joined : bool
-        Whether that axis is the batch times ``item[batch]``.
+    joined : (int, int)
+        How many axes of the item (0 or 1) that axis has before the batch and behind it: heads × batch, batch × heads.
     integer : bool
         Whether the file computes it in integers.
     """
@@ -94,43 +94,58 @@ class Tensor:
     name: str
     item: Sizes
     batch: int | None = 0
-    joined: bool = False
+    joined: tuple[int, int] = (0, 0)
     integer: bool = False
 
     @property
     def rank(self) -> int:
         """Number of axes in the file."""
-        return len(self.item) + (self.batch is not None and not self.joined)
+        return len(self.item) + (self.batch is not None) - sum(self.joined)
 
     def shape(self, size: int) -> Sizes:
         """Return the shape in the file for one size of the batch."""
         if self.batch is None:
             return self.item
-        before, after = self.item[: self.batch], self.item[self.batch :]
-        return (*before, size * after[0], *after[1:]) if self.joined else (*before, size, *after)
+        end = self.batch + sum(self.joined)
+        return (*self.item[: self.batch], size * prod(self.item[self.batch : end]), *self.item[end:])
+
+    def places(self, axis: int) -> Sizes:
+        """Return the positions in the item of one of the file's axes, counted from the front; the batch has none."""
+        if self.batch is None or axis < self.batch:
+            return (axis,)
+        if axis == self.batch:
+            return tuple(range(axis, axis + sum(self.joined)))
+        return (axis - 1 + sum(self.joined),)
 
     def place(self, axis: int) -> int:
-        """Return the position in the item of one of the file's axes, counted from the front.
+        """Return the position in the item of one of the file's axes.
 
         Raises
         ------
         NotBatchFirst
             It is the batch's.
         """
-        if self.batch is None:
-            return axis
         if axis == self.batch:
             raise NotBatchFirst(f"axis {axis} is the batch")
-        return axis - (axis > self.batch and not self.joined)
+        return self.places(axis)[0]
 
     def inner(self, axis: int) -> int:
         """Return the axis in the graph of one of the file's axes; NotBatchFirst where it is the batch's."""
         return self.place(axis) + (self.batch is not None)
 
+    def from_behind(self, rank: int) -> tuple[int | None, tuple[int, int]]:
+        """Return where the batch is in a result of so many axes, and what it is joined with."""
+        return (None if self.batch is None else rank - self.rank + self.batch), self.joined
+
+    @property
+    def alone(self) -> bool:
+        """Whether the batch is joined with no other axis."""
+        return self.joined == (0, 0)
+
     @property
     def plain(self) -> bool:
         """Whether the file's axes are the graph's."""
-        return self.batch is None or (self.batch == 0 and not self.joined)
+        return self.batch is None or (self.batch == 0 and self.alone)
 
 
 def reshaped(tensor: Tensor, targets: Sequence[Sizes], sizes: Sizes) -> Tensor:
@@ -151,22 +166,21 @@ def reshaped(tensor: Tensor, targets: Sequence[Sizes], sizes: Sizes) -> Tensor:
     """
     if tensor.batch is None:
         return Tensor(tensor.name, targets[0], None, integer=tensor.integer)
-    before = prod(tensor.item[: tensor.batch])
-    found: Tensor | None = None
+    before = prod(tensor.item[: tensor.batch + tensor.joined[0]])
+    found: list[Tensor] = []
     for axis in range(len(targets[0])):
         factors = {target[axis] / size for target, size in zip(targets, sizes, strict=True)}
         others = {(*target[:axis], *target[axis + 1 :]) for target in targets}
-        if len(factors) > 1 or len(others) > 1 or prod(targets[0][:axis]) != before:
-            continue
+        outer, torn = divmod(before, prod(targets[0][:axis]))
         factor = factors.pop()
-        if factor == 1:
-            return Tensor(tensor.name, others.pop(), axis, integer=tensor.integer)
-        if factor == int(factor) and found is None:
-            item = (*targets[0][:axis], int(factor), *targets[0][axis + 1 :])
-            found = Tensor(tensor.name, item, axis, joined=True, integer=tensor.integer)
-    if found is None:
+        if factors or len(others) > 1 or torn or factor % outer:
+            continue
+        parts = tuple(part for part in (outer, int(factor) // outer) if part > 1)
+        item = (*targets[0][:axis], *parts, *targets[0][axis + 1 :])
+        found.append(Tensor(tensor.name, item, axis, (int(outer > 1), int(factor > outer)), tensor.integer))
+    if not found:
         raise NotBatchFirst(f"a shape of {targets[0]} leaves the batch no axis of its own")
-    return found
+    return min(found, key=lambda one: (sum(one.joined), one.joined))
 
 
 def item_of(value: Known, rank: int, like: Tensor, sizes: Sizes) -> Numbers:
@@ -190,19 +204,20 @@ def item_of(value: Known, rank: int, like: Tensor, sizes: Sizes) -> Numbers:
     if like.batch is None:
         return value.array
     items = []
+    inner = like.item[like.batch : like.batch + sum(like.joined)]
     for size, array in zip(sizes, value.each(len(sizes)), strict=True):
         if array.ndim == 0:
             items.append(array)
             continue
         full = array.reshape((1,) * (rank - array.ndim) + array.shape)
         along = full.shape[like.batch]
-        if like.joined:
-            both = (size, along // size) if along % size == 0 else (1, along)
-            full = full.reshape((*full.shape[: like.batch], *both, *full.shape[like.batch + 1 :]))
-        first = full.take(0, axis=like.batch)
-        if full.shape[like.batch] not in (1, size) or not np.array_equal(
-            full, np.broadcast_to(np.expand_dims(first, like.batch), full.shape), equal_nan=full.dtype.kind == "f"
-        ):
+        if along not in (1, size * prod(inner)):
             raise NotBatchFirst("a constant differs between the images of a batch")
-        items.append(first)
+        parts = [1] * (1 + len(inner)) if along == 1 else [*inner[: like.joined[0]], size, *inner[like.joined[0] :]]
+        full = full.reshape((*full.shape[: like.batch], *parts, *full.shape[like.batch + 1 :]))
+        batch = like.batch + like.joined[0]
+        first = full.take([0], axis=batch)
+        if not np.array_equal(full, np.broadcast_to(first, full.shape), equal_nan=full.dtype.kind == "f"):
+            raise NotBatchFirst("a constant differs between the images of a batch")
+        items.append(first.squeeze(batch))
     return Known.of(items).array

@@ -96,4 +96,4 @@ def _front(translation: Translation, image: ImageInput) -> Tensor:
     if not followed:
         item = image.stored if not image.batched else (1, *image.stored)
         return Tensor(name, item, None, integer=image.integer)
-    return Tensor(name, image.stored, 0, joined=not image.batched, integer=image.integer)
+    return Tensor(name, image.stored, 0, (0, int(not image.batched)), image.integer)

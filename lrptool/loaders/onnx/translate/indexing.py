@@ -22,7 +22,7 @@ def concat(step: Step) -> None:
     values = [value for value in values if isinstance(value, Tensor) or value.values[0].size]
     tensors = [value for value in values if isinstance(value, Tensor)]
     like = tensors[0]
-    if any((t.rank, t.batch, t.joined) != (like.rank, like.batch, like.joined) for t in tensors):
+    if any(t.from_behind(like.rank) != like.from_behind(like.rank) for t in tensors):
         raise NotBatchFirst(f"{step.where}: its inputs have the batch on different axes")
     axis = step.axis(step.integer("axis", 1), like.rank)
     inner = like.inner(axis)
@@ -132,7 +132,7 @@ def gather(step: Step) -> None:
     tensor = step.tensor()
     axis = step.axis(step.integer("axis"), tensor.rank)
     indices = step.known(1)
-    if axis == tensor.batch and not tensor.joined and step.mode.sizes == (1,) and not indices.array.any():
+    if axis == tensor.batch and tensor.alone and step.mode.sizes == (1,) and not indices.array.any():
         shape = tensor.shape(1)
         step.put(reshape(step, tensor, [(*shape[:axis], *indices.array.shape, *shape[axis + 1 :])], role=""))
         return

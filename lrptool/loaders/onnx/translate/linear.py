@@ -158,7 +158,7 @@ def _times(weight: Numbers, factor: float) -> Numbers:
 def _dense_bias(step: Step, x: Tensor, outputs: int, beta: float) -> str | None:
     """Return the name of a constant that is one bias for every row; None where it is not."""
     value = step.value(2)
-    if isinstance(value, Tensor) or x.rank != 2 or x.joined:
+    if isinstance(value, Tensor) or x.rank != 2 or not x.alone:
         return None
     like = replace(x, item=(outputs,)) if x.batch is not None else x
     item = item_of(value, max(2, value.values[0].ndim), like, step.mode.sizes)
@@ -173,8 +173,8 @@ def _dense_bias(step: Step, x: Tensor, outputs: int, beta: float) -> str | None:
 def bilinear(step: Step, a: Tensor, b: Tensor, role: str = "") -> Tensor:
     """Return the product of two tensors over the last axis of one and the last but one of the other."""
     rank = max(a.rank, b.rank)
-    places = {(rank - t.rank + (t.batch or 0), t.joined) for t in (a, b)}
-    if a.batch is not None and (len(places) > 1 or places.pop()[0] > rank - 3):
+    places = {t.from_behind(rank) for t in (a, b)}
+    if len(places) > 1 or (places.pop()[0] or 0) > rank - 3:
         raise NotBatchFirst(f"{step.where}: multiplies across the images of a batch")
     if min(a.rank, b.rank) < 2:
         raise step.malformed(f"expected matrices, found {a.rank} and {b.rank} axes")
@@ -211,7 +211,7 @@ def product(step: Step, a: Tensor | Known, b: Tensor | Known, role: str = "") ->
 
 def _stack(step: Step, a: Tensor, b: Known, role: str) -> Tensor:
     """Return a tensor times a stack of constant matrices, one for each place of its axes in front."""
-    if a.batch is not None and (a.joined or a.batch > a.rank - 3):
+    if a.batch is not None and (not a.alone or a.batch > a.rank - 3):
         raise NotBatchFirst(f"{step.where}: multiplies across the images of a batch")
     item = item_of(b, max(a.rank, b.array.ndim), a, step.mode.sizes)
     if b.array.ndim > a.rank:

@@ -49,9 +49,7 @@ def reshape(step: Step, tensor: Tensor, targets: Sequence[Sizes], role: str = "r
 def transpose(step: Step, tensor: Tensor, perm: Sizes, role: str = "transpose") -> Tensor:
     """Return a tensor with the file's axes in another order; moving the batch alone is no node."""
     batch = None if tensor.batch is None else perm.index(tensor.batch)
-    places = tuple(
-        axis if tensor.joined else tensor.place(axis) for axis in perm if tensor.joined or axis != tensor.batch
-    )
+    places = tuple(place for axis in perm for place in tensor.places(axis))
     item = tuple(tensor.item[place] for place in places)
     moved = replace(tensor, batch=batch, item=item)
     kept = [place for place in places if tensor.item[place] != 1]
@@ -192,14 +190,13 @@ def broadcast(step: Step, tensor: Tensor, targets: Sequence[Sizes]) -> Tensor:
     batch = None if tensor.batch is None else tensor.batch + more
     items = set()
     for target, size in zip(targets, step.mode.sizes, strict=True):
-        along = target[batch] if batch is not None else 0
-        if batch is None:
+        if batch is None or tensor.batch is None:
             items.add(target)
-        elif along % size or (along != size and not tensor.joined):
+            continue
+        if target[batch] != tensor.shape(size)[tensor.batch]:
             raise NotBatchFirst(f"{step.where}: repeats the batch")
-        else:
-            own = (along // size,) if tensor.joined else ()
-            items.add((*target[:batch], *own, *target[batch + 1 :]))
+        own = tensor.item[tensor.batch : tensor.batch + sum(tensor.joined)]
+        items.add((*target[:batch], *own, *target[batch + 1 :]))
     if len(items) > 1:
         raise NotBatchFirst(f"{step.where}: expands to a shape that depends on the size of the batch")
     item = items.pop()

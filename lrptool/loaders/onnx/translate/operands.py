@@ -24,10 +24,10 @@ def template(step: Step, values: Sequence[Value]) -> tuple[int, Tensor]:
     first = tensors[0]
     if first.batch is None:
         return rank, first
-    places = {(rank - tensor.rank + (tensor.batch or 0), tensor.joined) for tensor in tensors}
+    places = {tensor.from_behind(rank) for tensor in tensors}
     if len(places) > 1:
         raise NotBatchFirst(f"{step.where}: its inputs have the batch on different axes")
-    return rank, replace(first, batch=rank - first.rank + first.batch)
+    return rank, replace(first, batch=places.pop()[0], item=(1,) * (rank - first.rank) + first.item)
 
 
 def align(step: Step, values: Sequence[Value]) -> tuple[list[str], Tensor]:
