@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,10 @@ class _Route:
         """Add up what went to copies of each input value."""
         r = passage.relevances[0]
         shape = passage.graph.tensors[self._node.inputs[0]].shape
+        if self._moving.views:
+            whole = np.zeros(passage.input_shape(0, len(r)), r.dtype)
+            self._moving.move(self._node, whole, 0)[...] = r
+            return (whole,)
         items = len(r) if shape[0] is None else 1
         outputs, sources, starts = self._map(plain(shape))
         back = np.zeros((items, *plain(shape)), r.dtype).reshape(items, -1)
@@ -71,6 +75,8 @@ class Movement(Operator):
     """What all operators that only move values share."""
 
     default = "route"
+    views: ClassVar[bool] = False
+    """Whether `move` returns a view that holds no value twice: then relevance is written through it."""
     treatments = {name: Treatment(_route, at_zero="as behind") for name in ("route", "gradient")}
 
     @abstractmethod
@@ -112,6 +118,7 @@ class Transpose(Movement):
     """Axes in another order."""
 
     name = "Transpose"
+    views = True
 
     def check(self, node: Node, shape: Shape) -> None:
         """Every axis once; an open batch stays in front."""
@@ -132,6 +139,7 @@ class Slice(Movement):
     """Every step-th value from start to end, along some axes."""
 
     name = "Slice"
+    views = True
 
     def check(self, node: Node, shape: Shape) -> None:
         """One start, end and step per axis, and something between them."""

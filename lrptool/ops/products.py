@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -53,11 +54,26 @@ def signal(passage: Passage) -> int:
     return max(candidates, key=carries)
 
 
-def _signal_takes_all(passage: Passage) -> tuple[Values, ...]:
+class _SignalTakesAll:
     """All relevance to the signal, none to the gate (Arras et al. 2017, doi:10.18653/v1/W17-5221)."""
-    r, taker = passage.relevances[0], signal(passage)
-    shapes = {k: passage.input_shape(k, len(r)) for k in passage.tensor_inputs}
-    return tuple(reduce_to(r, shape) if k == taker else np.zeros(shape, r.dtype) for k, shape in shapes.items())
+
+    def __init__(self) -> None:
+        self._taker: int | None = None
+
+    def __call__(self, passage: Passage) -> tuple[Values, ...]:
+        """Look for the signal of a node once."""
+        if self._taker is None:
+            self._taker = signal(passage)
+        r = passage.relevances[0]
+        shapes = {k: passage.input_shape(k, len(r)) for k in passage.tensor_inputs}
+        return tuple(
+            reduce_to(r, shape) if k == self._taker else np.zeros(shape, r.dtype) for k, shape in shapes.items()
+        )
+
+
+def _signal_takes_all(passage: Passage) -> tuple[Values, ...]:
+    """The way back of a node met for the first time."""
+    return _SignalTakesAll()(passage)
 
 
 def _alike(passage: Passage) -> tuple[Values, ...]:
@@ -91,6 +107,11 @@ class _OfTwo(Operator):
     """What products and quotients share."""
 
     default = "signal-takes-all"
+
+    def treatment(self, node: Node, name: str) -> Treatment:
+        """Return the treatment of one node, which looks for its signal but once."""
+        found = super().treatment(node, name)
+        return replace(found, redistribute=_SignalTakesAll()) if name == self.default else found
 
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
         """Broadcast."""

@@ -236,7 +236,11 @@ class _OverAxes(Statistics):
 
 @register
 class MeanVarianceNormalization(_OverAxes):
-    """(x − mean) / (√variance + ε), or the mean taken off alone."""
+    """(x − mean) / (√variance + ε), or the mean taken off alone.
+
+    Relevance passes it by default: it mostly stands on the pixels, where rules of the first layer share relevance
+    without regard to values, and a share in proportion to deviations, some of them zero, would magnify it.
+    """
 
     name = "MVN"
     treatments = _CENTRED
