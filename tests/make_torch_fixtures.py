@@ -217,7 +217,7 @@ class Vit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         patches = self.patch(x).flatten(2).transpose(1, 2)
-        x = torch.cat([self.token.expand(len(x), -1, -1), patches], 1) + self.place
+        x = torch.cat([self.token.expand(x.shape[0], -1, -1), patches], 1) + self.place
         return self.fc(self.norm(self.blocks(x))[:, 0])
 
 

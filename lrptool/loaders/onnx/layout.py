@@ -74,6 +74,36 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """How the whole numbers of the file follow from those of the graph: divided by `scale`, plus `zero`, rounded.
+
+    Parameters
+    ----------
+    scale, zero : float
+    unit : str
+        A further divisor, which the network finds for each image; empty for none.
+    """
+
+    scale: float = 1.0
+    zero: float = 0.0
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A number the network finds for each image, times a constant; it cancels before the scores.
+
+    Parameters
+    ----------
+    name : str
+    factor : array
+    """
+
+    name: str
+    factor: Numbers
+
+
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """A tensor of the graph, as the file sees it.
 
@@ -87,15 +117,15 @@ class Tensor:
         The file's axis that the batch is on; None where it is not followed.
     joined : (int, int)
         How many axes of the item (0 or 1) that axis has before the batch and behind it: heads × batch, batch × heads.
-    integer : bool
-        Whether the file computes it in integers.
+    whole : Whole or None
+        Where the file has whole numbers, what they are of the graph's.
     """
 
     name: str
     item: Sizes
     batch: int | None = 0
     joined: tuple[int, int] = (0, 0)
-    integer: bool = False
+    whole: Whole | None = None
 
     @property
     def rank(self) -> int:
@@ -165,7 +195,7 @@ def reshaped(tensor: Tensor, targets: Sequence[Sizes], sizes: Sizes) -> Tensor:
         The batch would be torn apart.
     """
     if tensor.batch is None:
-        return Tensor(tensor.name, targets[0], None, integer=tensor.integer)
+        return Tensor(tensor.name, targets[0], None, whole=tensor.whole)
     before = prod(tensor.item[: tensor.batch + tensor.joined[0]])
     found: list[Tensor] = []
     for axis in range(len(targets[0])):
@@ -177,7 +207,7 @@ def reshaped(tensor: Tensor, targets: Sequence[Sizes], sizes: Sizes) -> Tensor:
             continue
         parts = tuple(part for part in (outer, int(factor) // outer) if part > 1)
         item = (*targets[0][:axis], *parts, *targets[0][axis + 1 :])
-        found.append(Tensor(tensor.name, item, axis, (int(outer > 1), int(factor > outer)), tensor.integer))
+        found.append(Tensor(tensor.name, item, axis, (int(outer > 1), int(factor > outer)), tensor.whole))
     if not found:
         raise NotBatchFirst(f"a shape of {targets[0]} leaves the batch no axis of its own")
     return min(found, key=lambda one: (sum(one.joined), one.joined))

@@ -5,16 +5,19 @@ from __future__ import annotations
 from lrptool.graph import Graph, TensorSpec
 from lrptool.graph.passes import prune
 from lrptool.loaders.onnx.image import ImageInput
-from lrptool.loaders.onnx.layout import Mode, Tensor
+from lrptool.loaders.onnx.layout import Mode, Tensor, Whole
 from lrptool.loaders.onnx.network import Network
 from lrptool.loaders.onnx.translate import (
     activation,
+    einsum,
     elementwise,
+    fused,
     indexing,
     linear,
     movement,
     normalization,
     pooling,
+    quantised,
     reduction,
     sizes,
 )
@@ -25,13 +28,16 @@ from lrptool.ops import GraphBuilder
 
 __all__ = [
     "activation",
+    "einsum",
     "elementwise",
+    "fused",
     "indexing",
     "known_onnx_operators",
     "linear",
     "movement",
     "normalization",
     "pooling",
+    "quantised",
     "reduction",
     "sizes",
     "translate",
@@ -93,7 +99,8 @@ def _front(translation: Translation, image: ImageInput) -> Tensor:
         shape = image.stored if followed or not image.batched else (1, *image.stored)
         (name,) = builder.add("Reshape", translation.fresh(front), (name,), shape=shape)
         translation.sources[name] = ("Reshape", image.name, ())
+    whole = Whole() if image.integer else None
     if not followed:
         item = image.stored if not image.batched else (1, *image.stored)
-        return Tensor(name, item, None, integer=image.integer)
-    return Tensor(name, image.stored, 0, (0, int(not image.batched)), image.integer)
+        return Tensor(name, item, None, whole=whole)
+    return Tensor(name, image.stored, 0, (0, int(not image.batched)), whole)

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import accumulate
+from collections.abc import Sequence
 
 import numpy as np
 
-from lrptool.loaders.onnx.layout import Known, NotBatchFirst, Sizes, Tensor, item_of
+from lrptool.loaders.onnx.layout import Known, NotBatchFirst, Numbers, Sizes, Tensor, item_of
 from lrptool.loaders.onnx.translate.movement import reshape
-from lrptool.loaders.onnx.translate.registry import Step, translates
+from lrptool.loaders.onnx.translate.registry import Step, Value, translates
 
 Range = tuple[int, int, int]
 """Start, end and step; an end of −(n + 1) is the place before the first."""
 
 
-@translates("Concat")
+@translates("Concat", whole=True)
 def concat(step: Step) -> None:
     """Side by side along an axis; constants are the same for every image."""
     values = [step.value(index) for index in range(step.count)]
-    values = [value for value in values if isinstance(value, Tensor) or value.values[0].size]
+    step.put(side_by_side(step, [value for value in values if not isinstance(value, Known) or value.values[0].size]))
+
+
+def side_by_side(step: Step, values: Sequence[Value]) -> Tensor:
+    """Return values beside each other along the node's axis."""
     tensors = [value for value in values if isinstance(value, Tensor)]
     like = tensors[0]
     if any(t.from_behind(like.rank) != like.from_behind(like.rank) for t in tensors):
         raise NotBatchFirst(f"{step.where}: its inputs have the batch on different axes")
+    if any(t.whole != like.whole for t in tensors) or (like.whole and len(tensors) < len(values)):
+        raise step.unsupported("joins whole numbers of different scales", "give the network from before quantisation")
     axis = step.axis(step.integer("axis", 1), like.rank)
     inner = like.inner(axis)
     if len(values) == 1:
-        step.put(like)
-        return
+        return like
     names = []
     for value in values:
         if isinstance(value, Tensor):
@@ -37,10 +41,10 @@ def concat(step: Step) -> None:
         item = item_of(value, like.rank, like, step.mode.sizes)
         names.append(step.constant("part", item if like.batch is None else item[None]))
     (name,) = step.add("Concat", *names, axis=inner)
-    step.put(step.like(name, like))
+    return step.like(name, like)
 
 
-@translates("Split")
+@translates("Split", whole=True)
 def split(step: Step) -> None:
     """Parts along an axis, equal ones where no sizes are given."""
     tensor = step.tensor()
@@ -75,14 +79,12 @@ def _ranges(step: Step, shape: Sizes, starts: Sizes, ends: Sizes, axes: Sizes, s
         if stride == 0:
             raise step.malformed("goes through an axis in steps of 0")
         first, last, by = slice(start, end, stride).indices(size)
-        if len(range(first, last, by)) < 1:
-            raise step.malformed(f"takes nothing of axis {axis} of an input of shape {shape}")
         if (first, last, by) != (0, size, 1):
             found[axis] = (first, last if last >= 0 else -size - 1, by)
     return found
 
 
-@translates("Slice")
+@translates("Slice", whole=True)
 def slice_(step: Step) -> None:
     """A range of each axis, all of those not named."""
     tensor = step.tensor()
@@ -102,9 +104,17 @@ def slice_(step: Step) -> None:
         if not len(starts) == len(ends) == len(axes) == len(steps):
             raise step.malformed(f"expected as many ends as starts, found {len(ends)} and {len(starts)}")
         wanted.append(_ranges(step, shape, starts, ends, axes, steps))
+    if any(not range(*chosen) for chosen in wanted[0].values()):
+        step.put(Known.of([_nothing(shape, wanted[0]) for shape in step.shapes(tensor)]))
+        return
     if any(ranges != wanted[0] for ranges in wanted):
         raise NotBatchFirst(f"{step.where}: takes a part that depends on the size of the batch")
     step.put(sliced(step, tensor, wanted[0]))
+
+
+def _nothing(shape: Sizes, ranges: dict[int, Range]) -> Numbers:
+    """Return the part of an array that a slice takes where that is empty."""
+    return np.zeros([len(range(*ranges[k])) if k in ranges else size for k, size in enumerate(shape)], np.float32)
 
 
 def sliced(step: Step, tensor: Tensor, ranges: dict[int, Range], role: str = "") -> Tensor:
@@ -124,7 +134,7 @@ def sliced(step: Step, tensor: Tensor, ranges: dict[int, Range], role: str = "")
     )
 
 
-@translates("Gather")
+@translates("Gather", whole=True)
 def gather(step: Step) -> None:
     """The places an array of constants names; one number alone takes the axis away."""
     if isinstance(step.value(0), Known):
@@ -146,7 +156,7 @@ def gather(step: Step) -> None:
     step.put(step.like(name, tensor, batch=(tensor.batch or 0) + (places.ndim - 1) * behind))
 
 
-@translates("Tile")
+@translates("Tile", whole=True)
 def tile(step: Step) -> None:
     """Copies side by side."""
     tensor = step.tensor()
@@ -221,18 +231,3 @@ def center_crop_pad(step: Step) -> None:
     if any(pads != found[0] for pads in found):
         raise NotBatchFirst(f"{step.where}: its sizes depend on the size of the batch")
     step.put(padded(step, tensor, *found[0], "constant", 0.0))
-
-
-def part(step: Step, tensor: Tensor, axis: int, sizes: Sizes) -> list[Tensor]:
-    """Return a tensor in parts along one of its axes in the file."""
-    ends = list(accumulate(sizes))
-    return [
-        sliced(step, tensor, {axis: (end - size, end, 1)}, role="part") for size, end in zip(sizes, ends, strict=True)
-    ]
-
-
-def take(step: Step, tensor: Tensor, axis: int, index: int) -> Tensor:
-    """Return one place of an axis in the file, which goes."""
-    one = sliced(step, tensor, {axis: (index, index + 1, 1)}, role="place")
-    shapes = [(*shape[:axis], *shape[axis + 1 :]) for shape in step.shapes(one)]
-    return replace(reshape(step, one, shapes), integer=tensor.integer)

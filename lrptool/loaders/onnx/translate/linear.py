@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -11,32 +13,37 @@ from lrptool.loaders.onnx.translate.elementwise import combine, scaled
 from lrptool.loaders.onnx.translate.geometry import numbers, spatial, window
 from lrptool.loaders.onnx.translate.movement import reshape, reshape_item, transpose
 from lrptool.loaders.onnx.translate.operands import constant_operand
-from lrptool.loaders.onnx.translate.registry import Step, translates
+from lrptool.loaders.onnx.translate.registry import Step, Value, translates
 
 
-def kernel_of(step: Step, index: int, axes: int) -> Sizes:
+def kernel_of(step: Step, weight: Known, axes: int) -> Sizes:
     """Return the kernel's sizes of weights that fit an input with so many axes behind the channels."""
-    shape = step.array(index).shape
+    shape = weight.array.shape
     if len(shape) != axes + 2:
         raise step.malformed(f"weights of shape {shape} do not fit an input of {axes + 2} axes")
     return shape[2:]
 
 
-def _parameters(step: Step) -> list[str]:
-    """Return the names of a layer's weights and, where it has one, its bias."""
-    return [step.stored(step.known(index), role) for index, role in ((1, "weight"), (2, "bias")) if step.has(index)]
+def _parameters(step: Step) -> list[Known]:
+    """Return a layer's weights and, where it has one, its bias."""
+    return [step.known(index) for index in (1, 2) if step.has(index)]
 
 
-def convolved(step: Step, role: str = "") -> Tensor:
-    """Return the convolution a node states."""
-    tensor = step.plain()
+def _names(step: Step, parameters: Sequence[Known]) -> list[str]:
+    """Return the names of weights and bias in the graph."""
+    return [step.stored(value, role) for value, role in zip(parameters, ("weight", "bias"), strict=False)]
+
+
+def convolved(step: Step, tensor: Tensor, parameters: Sequence[Known], role: str = "") -> Tensor:
+    """Return the convolution a node states, of a tensor with the batch in front and with these weights and bias."""
+    if not tensor.plain:
+        raise NotBatchFirst(f"{step.where}: expected the batch on the first axis")
     sizes = spatial(step, tensor)
-    geometry = window(step, sizes, kernel_of(step, 1, len(sizes)))
-    parameters = _parameters(step)
+    geometry = window(step, sizes, kernel_of(step, parameters[0], len(sizes)))
     return step.apply(
         "Conv",
         tensor,
-        *parameters,
+        *_names(step, parameters),
         role=role,
         kernel_shape=geometry.kernel,
         strides=geometry.strides,
@@ -49,7 +56,7 @@ def convolved(step: Step, role: str = "") -> Tensor:
 @translates("Conv")
 def conv(step: Step) -> None:
     """Conv, with explicit pads."""
-    step.put(convolved(step))
+    step.put(convolved(step, step.tensor(), _parameters(step)))
 
 
 @translates("ConvTranspose")
@@ -58,7 +65,7 @@ def conv_transpose(step: Step) -> None:
     tensor = step.plain()
     sizes = spatial(step, tensor)
     count = len(sizes)
-    kernel = kernel_of(step, 1, count)
+    kernel = kernel_of(step, step.known(1), count)
     strides = numbers(step, "strides", count, 1)
     dilations = numbers(step, "dilations", count, 1)
     extra = numbers(step, "output_padding", count, 0, least=0)
@@ -82,7 +89,7 @@ def conv_transpose(step: Step) -> None:
         small = [total // 2 for total in totals]
         large = [total - less for total, less in zip(totals, small, strict=True)]
         pads = (*small, *large) if auto == "SAME_UPPER" else (*large, *small)
-    parameters = _parameters(step)
+    parameters = _names(step, _parameters(step))
     step.put(
         step.apply(
             "ConvTranspose",
@@ -112,35 +119,46 @@ def dense(step: Step, tensor: Tensor, weight: Numbers, *rest: str, role: str = "
 @translates("Gemm")
 def gemm(step: Step) -> None:
     """alpha · A' B' + beta · C, with A' and B' transposed or not."""
-    alpha, beta = step.number("alpha", 1.0), step.number("beta", 1.0)
+    step.put(gemm_sum(step))
+
+
+def gemm_sum(step: Step, role: str = "") -> Tensor:
+    """Return what a Gemm states."""
+    beta = step.number("beta", 1.0)
+    if not step.has(2) or beta == 0:
+        return _gemm_product(step, role)
+    a = step.value(0)
+    if isinstance(a, Tensor) and isinstance(step.value(1), Known):
+        outputs = step.array(1).shape[0 if step.integer("transB") else -1]
+        bias = _dense_bias(step, a, outputs, beta)
+        if bias is not None:
+            return _gemm_product(step, role, bias)
+    made, value = _gemm_product(step, "product"), step.value(2)
+    if isinstance(value, Tensor):
+        value = scaled(step, value, np.array(beta), role="offset")
+    else:
+        value = Known(tuple(array.astype(np.float64) * beta for array in step.known(2).values))
+    return combine(step, "Sum", [made, value], role)
+
+
+def _gemm_product(step: Step, role: str, *bias: str) -> Tensor:
+    """Return the product in a Gemm, with a bias of the graph where the second factor is constant."""
     a, b = step.value(0), step.value(1)
     turned_a, turned_b = bool(step.integer("transA")), bool(step.integer("transB"))
-    rest = step.has(2) and beta != 0
+    alpha = step.number("alpha", 1.0)
     if isinstance(a, Tensor) and isinstance(b, Known):
         if a.rank > 2:  # the first version took any number of axes
-            a = reshape(step, a, [(shape[0], int(np.prod(shape[1:]))) for shape in step.shapes(a)])
+            a = reshape(step, a, [(shape[0], prod(shape[1:])) for shape in step.shapes(a)])
         weight = _matrix(step, b.array) if turned_b else _matrix(step, b.array).T
         x = transpose(step, a, (1, 0)) if turned_a else a
-        bias = _dense_bias(step, x, len(weight), beta) if rest else None
-        own = "" if bias or not rest else "product"
-        product = dense(step, x, _times(weight, alpha), *([bias] if bias else []), role=own)
-        rest = rest and bias is None
-    elif isinstance(a, Known) and isinstance(b, Tensor):
+        return dense(step, x, _times(weight, alpha), *bias, role=role)
+    if isinstance(a, Known) and isinstance(b, Tensor):
         weight = _matrix(step, a.array).T if turned_a else _matrix(step, a.array)
         x = b if turned_b else transpose(step, b, (1, 0))
-        product = transpose(step, dense(step, x, _times(weight, alpha), role="product"), (1, 0))
-    else:
-        first = transpose(step, step.tensor(0), (1, 0)) if turned_a else step.tensor(0)
-        second = transpose(step, step.tensor(1), (1, 0)) if turned_b else step.tensor(1)
-        product = scaled(step, bilinear(step, first, second, role="product"), np.array(alpha), role="scaled")
-    if rest:
-        value = step.value(2)
-        if isinstance(value, Tensor):
-            value = scaled(step, value, np.array(beta), role="offset")
-        else:
-            value = Known(tuple(array.astype(np.float64) * beta for array in value.values))
-        product = combine(step, "Sum", [product, value])
-    step.put(product)
+        return transpose(step, dense(step, x, _times(weight, alpha), role=role or "product"), (1, 0))
+    first = transpose(step, step.tensor(0), (1, 0)) if turned_a else step.tensor(0)
+    second = transpose(step, step.tensor(1), (1, 0)) if turned_b else step.tensor(1)
+    return scaled(step, bilinear(step, first, second, role=role or "product"), np.array(alpha), role="scaled")
 
 
 def _matrix(step: Step, array: Numbers) -> Numbers:
@@ -158,10 +176,11 @@ def _times(weight: Numbers, factor: float) -> Numbers:
 def _dense_bias(step: Step, x: Tensor, outputs: int, beta: float) -> str | None:
     """Return the name of a constant that is one bias for every row; None where it is not."""
     value = step.value(2)
-    if isinstance(value, Tensor) or x.rank != 2 or not x.alone:
+    if not isinstance(value, Known) or value.values[0].ndim > 2 or not x.alone:
         return None
-    like = replace(x, item=(outputs,)) if x.batch is not None else x
-    item = item_of(value, max(2, value.values[0].ndim), like, step.mode.sizes)
+    # One row for each image: the batch is on the first axis of the result, however the input has it.
+    like = replace(x, item=(outputs,), batch=0) if x.batch is not None else x
+    item = item_of(value, 2, like, step.mode.sizes)
     if item.size not in (1, outputs) or (item.ndim and item.size != item.shape[-1]):
         return None
     row = item.reshape(-1)
@@ -186,15 +205,13 @@ def bilinear(step: Step, a: Tensor, b: Tensor, role: str = "") -> Tensor:
     return step.like(name, a if a.rank == rank else b)
 
 
-def product(step: Step, a: Tensor | Known, b: Tensor | Known, role: str = "") -> Tensor:
+def product(step: Step, a: Value, b: Value, role: str = "") -> Tensor:
     """Return the matrix product of two values, one of them a tensor."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return bilinear(step, a, b, role)
-    if isinstance(a, Known):
-        if not isinstance(b, Tensor):
-            raise TypeError("one factor has to be a tensor")
+    if isinstance(a, Known) and isinstance(b, Tensor):
         return _constant_left(step, a, b, role)
-    if not isinstance(b, Known):
+    if not isinstance(a, Tensor) or not isinstance(b, Known):
         raise TypeError("one factor has to be a tensor")
     weight = b.array
     if weight.ndim == 1:

@@ -77,7 +77,7 @@ def _put_reshaped(step: Step, targets: Sequence[Sizes]) -> None:
     step.put(reshape(step, step.tensor(), targets, role=""))
 
 
-@translates("Reshape")
+@translates("Reshape", whole=True)
 def reshape_(step: Step) -> None:
     """0 copies a size unless allowzero is set, -1 is what is left."""
     wanted = step.known(1) if step.has(1) else None
@@ -96,7 +96,7 @@ def reshape_(step: Step) -> None:
     _put_reshaped(step, targets)
 
 
-@translates("Flatten")
+@translates("Flatten", whole=True)
 def flatten(step: Step) -> None:
     """Axes before and from `axis` on become one each."""
     tensor = step.tensor()
@@ -105,7 +105,7 @@ def flatten(step: Step) -> None:
     _put_reshaped(step, [(prod(shape[:split]), prod(shape[split:])) for shape in step.shapes(tensor)])
 
 
-@translates("Squeeze")
+@translates("Squeeze", whole=True)
 def squeeze(step: Step) -> None:
     """Axes of size 1 go."""
     tensor = step.tensor()
@@ -118,7 +118,7 @@ def squeeze(step: Step) -> None:
     _put_reshaped(step, targets)
 
 
-@translates("Unsqueeze")
+@translates("Unsqueeze", whole=True)
 def unsqueeze(step: Step) -> None:
     """Axes of size 1 come."""
     tensor = step.tensor()
@@ -132,7 +132,7 @@ def unsqueeze(step: Step) -> None:
     _put_reshaped(step, targets)
 
 
-@translates("Transpose")
+@translates("Transpose", whole=True)
 def transpose_(step: Step) -> None:
     """Without `perm` the axes in reverse."""
     tensor = step.tensor()
@@ -142,7 +142,7 @@ def transpose_(step: Step) -> None:
     step.put(transpose(step, tensor, perm, role=""))
 
 
-@translates("Identity", "Dropout")
+@translates("Identity", "Dropout", whole=True)
 def identity(step: Step) -> None:
     """The same tensor; dropout does nothing at test time."""
     if step.has(2) and bool(step.array(2).any()):
@@ -150,7 +150,7 @@ def identity(step: Step) -> None:
     step.put(step.value(0))
 
 
-@translates("DepthToSpace", "SpaceToDepth")
+@translates("DepthToSpace", "SpaceToDepth", whole=True)
 def blocks(step: Step) -> None:
     """Channels to blocks of pixels, or back."""
     depth = step.proto.op_type == "DepthToSpace"
@@ -171,7 +171,7 @@ def _blocks_behind_channels(step: Step, tensor: Tensor, size: int) -> None:
     step.put(reshape(step, turned, [(n, c * size * size, h // size, w // size) for n, c, h, w in shapes], role=""))
 
 
-@translates("Expand")
+@translates("Expand", whole=True)
 def expand(step: Step) -> None:
     """Broadcast to a shape."""
     tensor = step.tensor()

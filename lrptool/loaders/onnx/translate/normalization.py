@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 
 import numpy as np
@@ -82,30 +83,30 @@ def _trailing(step: Step, tensor: Tensor) -> tuple[int, int]:
     return tensor.inner(axis), tensor.place(axis)
 
 
-def normalised(step: Step, tensor: Tensor, op: str, roles: tuple[str, ...], role: str = "") -> Tensor:
-    """Return a normalisation over the last axes, with the scale and bias that follow the first input."""
+def normalised(step: Step, tensor: Tensor, op: str, roles: Mapping[int, str]) -> Tensor:
+    """Return a normalisation over the last axes, with the scale and bias that stand at some inputs of the node."""
     inner, place = _trailing(step, tensor)
     shape = tensor.item[place:]
     names = []
-    for index, name in enumerate(roles, 1):
+    for index, name in roles.items():
         if step.has(index) and step.array(index).shape == shape:
             names.append(step.stored(step.known(index), name))
             continue
         array = step.array(index) if step.has(index) else np.full((), float(name == "scale"))
         names.append(step.constant(name, np.broadcast_to(array, shape)))
-    return step.apply(op, tensor, *names, role=role, axis=inner, epsilon=step.number("epsilon", 1e-5))
+    return step.apply(op, tensor, *names, axis=inner, epsilon=step.number("epsilon", 1e-5))
 
 
 @translates("LayerNormalization")
 def layer_normalization(step: Step) -> None:
     """Scale and bias written out; the statistics, its other outputs, are nobody's to read."""
-    step.put(normalised(step, step.tensor(), "LayerNormalization", ("scale", "bias")))
+    step.put(normalised(step, step.tensor(), "LayerNormalization", {1: "scale", 2: "bias"}))
 
 
 @translates("RMSNormalization")
 def rms_normalization(step: Step) -> None:
     """By the root of the mean square, without a mean taken off."""
-    step.put(normalised(step, step.tensor(), "RMSNormalization", ("scale",)))
+    step.put(normalised(step, step.tensor(), "RMSNormalization", {1: "scale"}))
 
 
 @translates("MeanVarianceNormalization")

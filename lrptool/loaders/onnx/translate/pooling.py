@@ -15,9 +15,8 @@ _ASYMMETRIC = 11
 _KNOWN_MAPPINGS = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric")
 
 
-def pooled(step: Step, op: str, **more: Any) -> Tensor:
-    """Return a pooling over the windows that a node states."""
-    tensor = step.plain()
+def pooled(step: Step, op: str, tensor: Tensor, **more: Any) -> Tensor:
+    """Return a pooling of a tensor with the batch in front, over the windows that a node states."""
     geometry = window(step, spatial(step, tensor))
     return step.apply(
         op,
@@ -31,22 +30,22 @@ def pooled(step: Step, op: str, **more: Any) -> Tensor:
     )
 
 
-@translates("MaxPool")
+@translates("MaxPool", whole=True)
 def max_pool(step: Step) -> None:
     """The places of the maxima, its second output, are nobody's to read."""
-    step.put(pooled(step, "MaxPool"))
+    step.put(pooled(step, "MaxPool", step.plain()))
 
 
 @translates("AveragePool")
 def average_pool(step: Step) -> None:
     """Padding counts where the file says so."""
-    step.put(pooled(step, "AveragePool", count_include_pad=step.integer("count_include_pad")))
+    step.put(pooled(step, "AveragePool", step.plain(), count_include_pad=step.integer("count_include_pad")))
 
 
 @translates("LpPool")
 def lp_pool(step: Step) -> None:
     """The p-norm of each window; p was a float in the first version."""
-    step.put(pooled(step, "LpPool", p=int(step.number("p", 2.0))))
+    step.put(pooled(step, "LpPool", step.plain(), p=int(step.number("p", 2.0))))
 
 
 @translates("GlobalMaxPool", "GlobalAveragePool")

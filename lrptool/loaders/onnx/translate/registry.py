@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from onnx import NodeProto, helper
 
 from lrptool.errors import ModelError, UnsupportedError
-from lrptool.loaders.onnx.layout import Known, Mode, NotBatchFirst, Numbers, Sizes, Tensor
+from lrptool.loaders.onnx.layout import Known, Mode, NotBatchFirst, Numbers, Sizes, Tensor, Unit
 from lrptool.loaders.onnx.network import called
 from lrptool.ops import GraphBuilder
 
@@ -31,7 +31,7 @@ class Translation:
         The file, for messages.
     taken : set of str
         Every name of a tensor, so that helpers do not take one.
-    values : dict of str to Value
+    values : dict of str to Value or Unit
         What is known of the file's tensors so far.
     notes : list of str
     sources : dict of str to (str, str, tuple of int)
@@ -46,7 +46,7 @@ class Translation:
     mode: Mode
     where: str
     taken: set[str]
-    values: dict[str, Value] = field(default_factory=dict)
+    values: dict[str, Value | Unit] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     sources: dict[str, tuple[str, str, Sizes]] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
@@ -129,8 +129,8 @@ class Step:
         """Whether an input is given."""
         return index < len(self.proto.input) and bool(self.proto.input[index])
 
-    def value(self, index: int) -> Value:
-        """Return an input; ModelError where it is left out."""
+    def entry(self, index: int) -> Value | Unit:
+        """Return what is known of an input; ModelError where it is left out."""
         if not self.has(index):
             raise self.malformed(f"expected an input {index + 1}, found {self.count} inputs")
         name = self.proto.input[index]
@@ -138,10 +138,20 @@ class Step:
             raise self.unsupported(f"reads {name!r}, an output that only training needs")
         return self.translation.values[name]
 
+    def value(self, index: int) -> Value:
+        """Return an input that is a constant or depends on the image."""
+        entry = self.entry(index)
+        if isinstance(entry, Unit):
+            raise self.unsupported(
+                f"uses the scale {self.proto.input[index]!r}, found for each image, for something else than a product",
+                "give the network from before it was quantised",
+            )
+        return entry
+
     def tensor(self, index: int = 0) -> Tensor:
         """Return an input that depends on the image."""
         value = self.value(index)
-        if isinstance(value, Known):
+        if not isinstance(value, Tensor):
             raise self.unsupported(f"its input {index + 1} is a constant, another one depends on the image")
         return value
 
@@ -155,7 +165,7 @@ class Step:
     def known(self, index: int) -> Known:
         """Return an input that does not depend on the image."""
         value = self.value(index)
-        if isinstance(value, Tensor):
+        if not isinstance(value, Known):
             raise self.unsupported(f"its input {index + 1} ({self.proto.input[index]!r}) is computed from the image")
         return value
 
@@ -212,9 +222,9 @@ class Step:
 
     def shapes(self, value: Value) -> tuple[Sizes, ...]:
         """Return the shape in the file of a value, for each size of the batch."""
-        if isinstance(value, Known):
-            return tuple(array.shape for array in value.each(len(self.mode.sizes)))
-        return tuple(value.shape(size) for size in self.mode.sizes)
+        if isinstance(value, Tensor):
+            return tuple(value.shape(size) for size in self.mode.sizes)
+        return tuple(array.shape for array in value.each(len(self.mode.sizes)))
 
     # What is built
 
@@ -266,9 +276,9 @@ class Step:
         shape = self.translation.builder.shape(name)
         item = tuple(size or 0 for size in (shape if tensor.batch is None else shape[1:]))
         place = tensor.batch if batch is None or tensor.batch is None else batch
-        return Tensor(name, item, place, tensor.joined, tensor.integer)
+        return Tensor(name, item, place, tensor.joined, tensor.whole)
 
-    def put(self, value: Value, output: int = 0) -> None:
+    def put(self, value: Value | Unit, output: int = 0) -> None:
         """Say what an output is."""
         if output < len(self.proto.output) and self.proto.output[output]:
             self.translation.values[self.proto.output[output]] = value
@@ -281,16 +291,29 @@ class Step:
 
 Translator = Callable[[Step], None]
 TRANSLATORS: dict[tuple[str, str], Translator] = {}
+TAKES_WHOLE: set[tuple[str, str]] = set()
+"""Operators whose translation knows what to do with whole numbers."""
 
 
-def translates(*ops: str, domain: str = "") -> Callable[[Translator], Translator]:
-    """Decorate the translation function of one operator or several; duplicates are refused."""
+def translates(*ops: str, domain: str = "", whole: bool = False) -> Callable[[Translator], Translator]:
+    """Decorate the translation function of one operator or several; duplicates are refused.
+
+    Parameters
+    ----------
+    *ops : str
+    domain : str
+        The set of operators they belong to.
+    whole : bool
+        Whether it can be handed tensors that the file has in whole numbers.
+    """
 
     def register(translator: Translator) -> Translator:
         for op in ops:
             if (domain, op) in TRANSLATORS:
                 raise ValueError(f"operator {op!r} is translated twice")
             TRANSLATORS[domain, op] = translator
+            if whole:
+                TAKES_WHOLE.add((domain, op))
         return translator
 
     return register

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 from onnx import TensorProto
 
-from lrptool.loaders.onnx.layout import Known, Tensor
+from lrptool.loaders.onnx.layout import Known, Tensor, Whole
 from lrptool.loaders.onnx.translate.registry import Step, translates
 
 _FLOATS = frozenset(
@@ -17,7 +17,7 @@ _FLOATS = frozenset(
 _WORDS = {"FLOAT", "DOUBLE", "FLOAT16"}
 
 
-@translates("Shape")
+@translates("Shape", whole=True)
 def shape(step: Step) -> None:
     """Sizes of axes; those that follow the batch differ between its sizes."""
     tensor = step.tensor()
@@ -26,13 +26,13 @@ def shape(step: Step) -> None:
     step.put(Known.of([np.array(sizes[part], np.int64) for sizes in step.shapes(tensor)]))
 
 
-@translates("Size")
+@translates("Size", whole=True)
 def size(step: Step) -> None:
     """Number of values."""
     step.put(Known.of([np.array(prod(sizes), np.int64) for sizes in step.shapes(step.tensor())]))
 
 
-@translates("Cast", "CastLike")
+@translates("Cast", "CastLike", whole=True)
 def cast(step: Step) -> None:
     """Between floats nothing happens: everything is computed in float32."""
     first = step.value(0)
@@ -42,11 +42,22 @@ def cast(step: Step) -> None:
     tensor = step.tensor()
     if step.proto.op_type == "CastLike":
         like = step.value(1)
-        floats = not like.integer if isinstance(like, Tensor) else like.values[0].dtype.kind == "f"
+        floats = not like.whole if isinstance(like, Tensor) else step.known(1).values[0].dtype.kind == "f"
     elif step.version < 6:
         floats = step.text("to").upper() in _WORDS
     else:
         floats = step.integer("to") in _FLOATS
-    if not floats and not tensor.integer:
+    if not floats and not tensor.whole:
         raise step.unsupported("rounds values of the image to whole numbers", "export the network in floating point")
-    step.put(replace(tensor, integer=not floats))
+    step.put(as_floats(step, tensor) if floats else tensor)
+
+
+def as_floats(step: Step, tensor: Tensor) -> Tensor:
+    """Return the file's whole numbers as such; those with a unit wait for the product with it."""
+    whole = tensor.whole
+    if whole is None or whole.unit:
+        return tensor
+    plain = replace(tensor, whole=None)
+    if whole == Whole():
+        return plain
+    return step.apply("Power", plain, power=1.0, scale=1 / whole.scale, shift=whole.zero)

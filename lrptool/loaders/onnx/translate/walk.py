@@ -11,10 +11,11 @@ from lrptool.errors import UnsupportedError, did_you_mean
 from lrptool.loaders.onnx.expansion import expand
 from lrptool.loaders.onnx.files import array_of, dense_of
 from lrptool.loaders.onnx.folding import Folding
-from lrptool.loaders.onnx.layout import Known, Tensor
+from lrptool.loaders.onnx.layout import Known, Tensor, Unit
 from lrptool.loaders.onnx.network import Network, in_order, opsets, reads
 from lrptool.loaders.onnx.translate.elementwise import NUMPY_BROADCASTING, operands
-from lrptool.loaders.onnx.translate.registry import TRANSLATORS, Step, Translation, Value
+from lrptool.loaders.onnx.translate.quantised import scale_by_unit
+from lrptool.loaders.onnx.translate.registry import TAKES_WHOLE, TRANSLATORS, Step, Translation, Value
 
 _DECIDES = "export the network without decisions on values of the image"
 _WHY = {
@@ -24,13 +25,6 @@ _WHY = {
     **dict.fromkeys(("NonZero", "Unique", "Compress", "Equal", "Greater", "Less", "Not", "Sign", "If"), _DECIDES),
 }
 """What to do about operators that cannot be translated, where a similar name would not help."""
-_MOVES_INTEGERS = frozenset(
-    {
-        *("Cast", "CastLike", "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Shape"),
-        *("Size", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
-    }
-)
-"""What gives the same result whether numbers are whole or not."""
 Versions = Mapping[str, int]
 
 
@@ -92,10 +86,12 @@ class Walk:
         tensors = [value for value in values if isinstance(value, Tensor)]
         if (domain, node.op_type) == ("", "If") and isinstance(step.value(0), Known):
             self._branch(step, versions)
+        elif node.op_type == "Mul" and any(isinstance(value, Unit) for value in values):
+            scale_by_unit(step)
         elif not tensors and not any(attribute.type == AttributeProto.GRAPH for attribute in node.attribute):
             self._fold(step, domain)
-        elif any(tensor.integer for tensor in tensors) and node.op_type not in _MOVES_INTEGERS:
-            raise step.unsupported("computes in whole numbers", "export the network in floating point")
+        elif any(tensor.whole for tensor in tensors) and (domain, node.op_type) not in TAKES_WHOLE:
+            raise step.unsupported("computes in whole numbers", "give the network from before it was quantised")
         elif (domain, node.op_type) in TRANSLATORS:
             TRANSLATORS[domain, node.op_type](step)
         else:
