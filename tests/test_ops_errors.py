@@ -9,7 +9,8 @@ import pytest
 
 from lrptool.errors import ModelError, UnsupportedError
 from lrptool.graph import Node
-from lrptool.ops import operator
+from lrptool.ops import Operator, operator, registry
+from lrptool.ops.registry import register
 
 POOL = {"kernel_shape": (3, 2), "strides": (2, 1), "pads": (0, 0, 0, 0), "ceil_mode": 0}
 CONV = {"kernel_shape": (3, 2), "strides": (1, 1), "pads": (0,) * 4, "dilations": (1, 1), "group": 1}
@@ -136,3 +137,16 @@ def test_linear_interpolation_is_no_copy() -> None:
     assert "proportion" in (caught.value.hint or "")
     nearest = Node("up", "Resize", ("x",), ("y",), RESIZE | {"mode": "nearest"})
     assert operator("Resize").treatment(nearest, "proportion")
+
+
+def test_a_name_is_taken_once_but_by_what_extends_its_holder() -> None:
+    held = operator("Relu")
+    with pytest.raises(ValueError, match="operator 'Relu' is registered twice"):
+        register(type("Other", (Operator,), {"name": "Relu", "infer": lambda self, node, shapes: shapes}))
+    assert operator("Relu") is held
+    extension = type("Wider", (type(held),), {})
+    try:
+        register(extension)
+        assert type(operator("Relu")) is extension
+    finally:
+        registry._OPERATORS["Relu"] = held

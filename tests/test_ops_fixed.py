@@ -136,3 +136,8 @@ def test_an_open_batch_is_not_mixed_with_a_fixed_one() -> None:
         builder.add("ReduceMax", "y", ("x",), axes=(-3,), keepdims=1)
     with pytest.raises(ModelError, match=r"perm \(1, 0, 2\) does not fit"):
         builder.add("Transpose", "y", ("x",), perm=(1, 0, 2))
+
+
+def test_array_shape_fills_in_an_open_batch_only() -> None:
+    assert TensorSpec("x", (None, 4, 5)).array_shape(7) == (7, 4, 5)
+    assert TensorSpec("x", SHAPE).array_shape(7) == SHAPE
