@@ -142,7 +142,7 @@ def test_linear_interpolation_is_no_copy() -> None:
 def test_a_name_is_taken_once_but_by_what_extends_its_holder() -> None:
     held = operator("Relu")
     with pytest.raises(ValueError, match="operator 'Relu' is registered twice"):
-        register(type("Other", (Operator,), {"name": "Relu", "infer": lambda self, node, shapes: shapes}))
+        register(type("Other", (Operator,), {"name": "Relu", "infer": lambda *_: ()}))
     assert operator("Relu") is held
     extension = type("Wider", (type(held),), {})
     try:
