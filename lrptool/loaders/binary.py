@@ -33,6 +33,9 @@ def read_bytes(path: Path, kind: str) -> bytes:
     UnsupportedError
         It begins like a file of another kind.
     """
+    # Of what is no file (a pipe, a device) the end may never come.
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ModelError(f"{path}: cannot be read: not a file")
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -51,7 +51,8 @@ def load_onnx(path: Path, *, input_shape: Sequence[int] | None = None, output: s
     image = image_input(network.input, input_shape, where)
     walk = Walk(model, path.parent, where)
     graph, notes = _translated(model.graph.name or path.stem, network, image, walk)
-    return LoadedNet(graph, (*network.notes, *image.notes, *notes), sha256)
+    notes = (*network.notes, *image.notes, *notes)
+    return LoadedNet(graph, notes, sha256, channels="RGB", raw_scale=255.0 if image.integer else 1.0)
 
 
 def _translated(name: str, network: Network, image: ImageInput, walk: Walk) -> tuple[Graph, tuple[str, ...]]:
