@@ -115,7 +115,8 @@ def test_mistakes_are_placed(tmp_path: Path, text: str, place: str, what: str) -
         (b"base_lr: 0.01\nmomentum: 0.9", "found no layer"),
         (b"cat\ndog\n" * 50_000, "net.prototxt:"),
         (b"a {" * 100_000, "nested too deeply|net.prototxt:"),
-        (b"x" * (4 * 2**20 + 1), "found 4194305 bytes"),
+        (b"x" * (2 * 2**20 + 1), "found 2097153 bytes"),
+        (b"layer{}" * 150_000, "found 150000 blocks, more than any network has"),
     ],
 )
 def test_files_that_are_no_network(tmp_path: Path, content: bytes, message: str) -> None:
@@ -134,7 +135,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     text = read(tmp_path, b"\xef\xbb\xbfname: 'n' layer { type: 'ReLU' }")
-    assert (text.net.name, text.lines, text.notes) == ("n", (1,), ())
+    assert (text.net.name, text.layers, text.notes) == ("n", (("layer", 1),), ())
 
 
 TEXT = INPUT + (

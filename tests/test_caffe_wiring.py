@@ -267,9 +267,7 @@ def test_a_v1_net_equals_its_current_twin(tmp_path: Path) -> None:
         assert (value == new.graph.constants[name]).all()
 
 
-def test_v1_nets_refuse(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="'layer' or 'layers', found both"):
-        load_text(tmp_path, V1 + layer("x", "ReLU", "ip", "x"))
+def test_layers_without_a_type_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="layer 'a' has no type"):
         load_text(tmp_path, INPUT + 'layer { name: "a" }')
 

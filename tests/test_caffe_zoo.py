@@ -55,9 +55,9 @@ pytestmark = pytest.mark.skipif(not TEXTS, reason="reference data (../shared) is
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
 def test_every_published_text_is_read(path: Path) -> None:
     text = read_prototxt(path)
-    assert len(text.net.layer) + len(text.net.layers) == len(text.lines) > 10
+    assert len(text.net.layer) + len(text.net.layers) == len(text.layers) > 10
     source = path.read_text().splitlines()
-    assert all(source[line - 1].lstrip().startswith("layer") for line in text.lines)
+    assert all(source[line - 1].lstrip().startswith("layer") for _, line in text.layers)
     assert text.notes == ()
 
 

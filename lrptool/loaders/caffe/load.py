@@ -91,9 +91,9 @@ def assemble(
         See `load_caffe`.
     """
     try:
-        layers = layers_of(text.net, str(where), text.lines)
+        layers = layers_of(text.net, str(where), text.layers)
         # A snapshot holds the layers of one phase already: its rules have done their work.
-        layers = at_test_time(layers, text.net) if text.lines else layers
+        layers = at_test_time(layers, text.net) if text.layers else layers
         network = select(wire(without_training(layers)), str(where), output)
         shape, notes = image_shape(network.source, network.input, input_shape)
         graph = translate(text.net.name or where.stem, network, shape, source)

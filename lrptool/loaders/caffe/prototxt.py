@@ -14,7 +14,8 @@ from lrptool.loaders.caffe.files import read_bytes
 from lrptool.loaders.caffe.schema import Message, new_message
 from lrptool.loaders.caffe.survey import survey
 
-_LARGEST = 4 * 2**20
+_LARGEST = 2 * 2**20
+_MOST_BLOCKS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +26,14 @@ class Prototxt:
     ----------
     net : Message
         The NetParameter.
-    lines : tuple of int
-        The line on which each layer begins.
+    layers : tuple of (str, int)
+        The field of each layer, ``layer`` or ``layers``, and the line on which it begins, in file order.
     notes : tuple of str
-        One line that names the fields nobody knows, where there are any; they are ignored.
+        Which fields nobody knows, where there are any (they are ignored); whether layers of two ages stand together.
     """
 
     net: Message
-    lines: tuple[int, ...]
+    layers: tuple[tuple[str, int], ...]
     notes: tuple[str, ...]
 
 
@@ -52,6 +53,8 @@ def read_prototxt(path: Path) -> Prototxt:
     text = _read_text(path)
     net = new_message("NetParameter")
     found = survey(text, net.DESCRIPTOR)
+    if found.blocks > _MOST_BLOCKS:
+        raise ModelError(f"{path}: expected a network's text, found {found.blocks} blocks, more than any network has")
     try:
         with warnings.catch_warnings():
             # A Windows path in a data layer is full of escapes that Python will not know one day; nobody reads it.
@@ -63,8 +66,12 @@ def read_prototxt(path: Path) -> Prototxt:
         raise ModelError(f"{path}: expected a network's text, found blocks nested too deeply") from error
     if not net.layer and not net.layers:
         raise ModelError(f"{path}: expected a network's text, found no layer", hint="is it a solver or a label file?")
-    notes = (_one_line(f"{path.name}: unknown fields ignored: {', '.join(found.unknown)}"),) if found.unknown else ()
-    return Prototxt(net, found.lines, notes)
+    notes = []
+    if found.unknown:
+        notes.append(_one_line(f"{path.name}: unknown fields ignored: {', '.join(found.unknown)}"))
+    if net.layer and net.layers:
+        notes.append(f"{path.name}: 'layer' and 'layers' in one net, which Caffe itself refuses: read in their order")
+    return Prototxt(net, found.layers, tuple(notes))
 
 
 def _read_text(path: Path) -> str:

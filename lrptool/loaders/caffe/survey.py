@@ -10,7 +10,7 @@ from typing import Any
 from lrptool.loaders.caffe.schema import IGNORED_FIELDS
 
 _TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[A-Za-z_]\w*|\d[\w.+-]*|\S""")
-_LAYERS = ("LayerParameter", "V1LayerParameter")
+_LAYERS = {"LayerParameter": "layer", "V1LayerParameter": "layers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +21,18 @@ class Survey:
     ----------
     text : str
         The text, with layer types put so that the format's own parser takes them; lines are where they were.
-    lines : tuple of int
-        The line on which each layer begins.
+    layers : tuple of (str, int)
+        The field of each layer (``layer``, or ``layers`` as in 2014) and the line on which it begins, in file order.
     unknown : tuple of str
         ``Message.field`` for every field that the format does not have.
+    blocks : int
+        How many blocks are opened.
     """
 
     text: str
-    lines: tuple[int, ...]
+    layers: tuple[tuple[str, int], ...]
     unknown: tuple[str, ...]
+    blocks: int
 
 
 @dataclass(slots=True)
@@ -44,7 +47,7 @@ class _Block:
 class _Finds:
     """What has been found so far."""
 
-    layers: list[int] = field(default_factory=list)
+    layers: list[tuple[str, int]] = field(default_factory=list)
     unknown: dict[str, None] = field(default_factory=dict)
     edits: list[tuple[int, int, str]] = field(default_factory=list)
 
@@ -65,8 +68,9 @@ def survey(text: str, descriptor: Any) -> Survey:
         token, block = match[0], blocks[-1]
         following = tokens[index + 1][0] if index + 1 < len(tokens) else ""
         if token in "{<":
-            if len(blocks) == 1 and getattr(block.upcoming, "name", "") in _LAYERS:
-                finds.layers.append(match.start() if tokens[index - 1][0] == "," else begin)
+            name = _LAYERS.get(getattr(block.upcoming, "name", ""))
+            if len(blocks) == 1 and name is not None:
+                finds.layers.append((name, match.start() if tokens[index - 1][0] == "," else begin))
             blocks.append(_Block(block.upcoming))
         elif token in "}>" and len(blocks) > 1:
             blocks.pop()
@@ -79,8 +83,9 @@ def survey(text: str, descriptor: Any) -> Survey:
             if token == "type" and following == ":" and index + 2 < len(tokens):
                 _respell_type(block.message, match, tokens[index + 2], finds)
     ends = [match.start() for match in re.finditer("\n", text)]
-    lines = tuple(bisect_right(ends, place) + 1 for place in finds.layers)
-    return Survey(_edited(text, finds.edits), lines, tuple(finds.unknown))
+    layers = tuple((name, bisect_right(ends, place) + 1) for name, place in finds.layers)
+    opened = sum(match[0] in "{<" for match in tokens)
+    return Survey(_edited(text, finds.edits), layers, tuple(finds.unknown), opened)
 
 
 def _respell_type(message: Any, name: re.Match[str], value: re.Match[str], finds: _Finds) -> None:

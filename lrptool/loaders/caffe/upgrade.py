@@ -12,7 +12,7 @@ from lrptool.loaders.caffe.types import canonical, is_classifying_loss, is_repor
 from lrptool.loaders.caffe.v0 import from_v0, without_padding
 
 
-def layers_of(net: Message, where: str, lines: Sequence[int] = ()) -> tuple[Layer, ...]:
+def layers_of(net: Message, where: str, order: Sequence[tuple[str, int]] = ()) -> tuple[Layer, ...]:
     """Return all layers of a net in the current form, its old-style inputs first.
 
     Parameters
@@ -21,20 +21,20 @@ def layers_of(net: Message, where: str, lines: Sequence[int] = ()) -> tuple[Laye
         A NetParameter.
     where : str
         The file, for messages.
-    lines : sequence of int
-        The line of each layer, where the file is text.
+    order : sequence of (str, int)
+        Where the file is text: the field of each layer and its line.
 
     Raises
     ------
     ModelError
-        Layers of two ages in one net, a layer without a type, a name that is none, or inputs that do not fit their
-        sizes.
+        A layer without a type, a name that is none, or inputs that do not fit their sizes.
     """
-    if net.layer and net.layers:
-        raise ModelError(f"{where}: expected 'layer' or 'layers', found both in one net")
-    messages = list(net.layer or net.layers)
-    places = [f"{where}:{line}" for line in lines] if len(lines) == len(messages) else [where] * len(messages)
-    layers = [*_old_inputs(net, where), *without_padding(_layer(*pair) for pair in zip(messages, places, strict=True))]
+    if len(order) == len(net.layer) + len(net.layers):
+        rest = {"layer": iter(net.layer), "layers": iter(net.layers)}
+        read = [_layer(next(rest[field]), f"{where}:{line}") for field, line in order]
+    else:
+        read = [_layer(message, where) for message in (*net.layer, *net.layers)]
+    layers = [*_old_inputs(net, where), *without_padding(read)]
     for layer in layers:
         if not layer.type:
             raise ModelError(f"{layer.place}: layer {layer.name!r} has no type")

@@ -30,9 +30,9 @@ _NUMBERS: dict[int, tuple[np.dtype[Any], int]] = {
 _GRADIENTS = frozenset({6, 9, 13})
 """Fields of a BlobProto that only training reads."""
 
-_MOST_FIELDS = 1_000_000
+_MOST_FIELDS, _MOST_IN_BLOB = 250_000, 1_000
 _MOST_BYTES = 8 * 2**20
-"""Of names, types and options: a hundred times what the largest published networks have."""
+"""Of names, types and options: many times what the largest published networks have."""
 
 
 class DamagedError(Exception):
@@ -136,7 +136,10 @@ class Scanner:
     def blob(self, end: int) -> StoredBlob:
         """Return a BlobProto that ends at `end`."""
         head, chunks = bytearray(), dict[int, list[Numbers]]()
+        first = self._fields
         for number, wire, stop in self._fields_until(end):
+            if self._fields - first > _MOST_IN_BLOB:
+                raise DamagedError(f"more than {_MOST_IN_BLOB} entries in one array")
             dtype, alone = _NUMBERS.get(number, (np.dtype(np.uint8), -1))
             if wire == SIZED and (number in _NUMBERS or number == _RAW):
                 chunks.setdefault(number, []).append(self._array(stop - self.position, dtype))

@@ -81,7 +81,9 @@ def translate(name: str, network: Network, item_shape: tuple[int, int, int], wei
     if network.softmax is not None:
         step = Step(network.softmax, translation)
         if step.axis(step.options("softmax_param").axis) != 1:
-            raise UnsupportedError(f"{step.where}: expected the classes on axis 1")
+            raise UnsupportedError(
+                f"{step.where}: expected the classes on axis 1", hint="--output NAME takes the scores from another layer"
+            )
     return builder.finish(output, network.head)
 
 

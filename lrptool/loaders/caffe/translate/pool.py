@@ -40,7 +40,7 @@ def spatial_pyramid(step: Step) -> None:
     _, *size = step.image_shape()
     average = _averages(step, options)
     levels = options.pyramid_height
-    if levels < 1 or 2 ** (levels - 1) > min(size):
+    if not 1 <= levels <= min(size).bit_length():
         raise ModelError(f"{step.where}: a pyramid of {levels} levels does not fit maps of {size[0]} by {size[1]}")
     pooled = []
     for level in range(levels):
