@@ -163,6 +163,56 @@ def conv2d(
     return y
 
 
+def conv_transpose(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    strides: tuple[int, ...],
+    pads: tuple[int, ...],
+    dilations: tuple[int, ...],
+    output_padding: tuple[int, ...],
+    group: int = 1,
+) -> Array:
+    """Each value of x (N, C, ...) times its kernels w (C, O / group, k...), laid down `strides` apart, then cropped."""
+    rank, (channels, per_group) = x.ndim - 2, w.shape[:2]
+    whole = [
+        (n - 1) * s + (k - 1) * d + 1 + extra
+        for n, s, k, d, extra in zip(x.shape[2:], strides, w.shape[2:], dilations, output_padding, strict=True)
+    ]
+    y = np.zeros((len(x), per_group * group, *whole))
+    for c, o, tap in product(range(channels), range(per_group), np.ndindex(w.shape[2:])):
+        starts = [t * d for t, d in zip(tap, dilations, strict=True)]
+        at = tuple(slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, x.shape[2:], strides, strict=True))
+        y[(slice(None), c // (channels // group) * per_group + o, *at)] += w[(c, o, *tap)] * x[:, c]
+    y = y[(..., *(slice(pads[k], size - pads[rank + k]) for k, size in enumerate(whole)))]
+    return y if b is None else y + b.reshape(-1, *(1,) * rank)
+
+
+def conv_nd(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    strides: tuple[int, ...],
+    pads: tuple[int, ...],
+    dilations: tuple[int, ...],
+    group: int = 1,
+) -> Array:
+    """Convolution of x (N, C, ...) with w (O, C / group, k...) over any number of axes."""
+    rank, (out, inside) = x.ndim - 2, w.shape[:2]
+    x = np.pad(x, [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)])
+    sizes = [
+        (n - (k - 1) * d - 1) // s + 1 for n, k, d, s in zip(x.shape[2:], w.shape[2:], dilations, strides, strict=True)
+    ]
+    y = np.zeros((len(x), out, *sizes)) + (0.0 if b is None else b.reshape(-1, *(1,) * rank))
+    for o, c, tap in product(range(out), range(inside), np.ndindex(w.shape[2:])):
+        starts = [t * d for t, d in zip(tap, dilations, strict=True)]
+        at = tuple(slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, sizes, strides, strict=True))
+        y[:, o] += w[(o, c, *tap)] * x[(slice(None), o // (out // group) * inside + c, *at)]
+    return y
+
+
 def pooled_size(size: int, kernel: int, stride: int, begin: int, end: int, *, ceil: bool) -> int:
     """Output positions along one axis; with `ceil`, a last window that would start in the padding is dropped."""
     steps = (size + begin + end - kernel) / stride
@@ -274,3 +324,27 @@ def lrn_taylor(x: Array, R: Array, windows: Array, *, b: float, beta: float, k: 
     """R_i = sum_k terms_ki R_k / stabilise(sum_i terms_ki)."""
     terms = lrn_taylor_terms(x, windows, b=b, beta=beta, k=k)
     return terms.T @ (R / stabilise(terms.sum(1), **stab))
+
+
+def resize(x: Array, out: tuple[int, ...], scales: tuple[float, ...], mode: str, how: str, rounding: str) -> Array:
+    """x (N, C, ...) with axes of sizes `out`, value by value along each axis."""
+    for axis, (size, count, scale) in enumerate(zip(x.shape[1:], out, scales, strict=True), 1):
+        moved = np.moveaxis(x, axis, 0)
+        rows = []
+        for i in range(count):
+            at = (i + 0.5) / scale - 0.5
+            if how == "asymmetric":
+                at = i / scale
+            elif how == "align_corners":
+                at = i * (size - 1) / (count - 1) if count > 1 else 0.0
+            elif how == "pytorch_half_pixel" and count == 1:
+                at = 0.0
+            low = math.floor(at)
+            if mode == "linear":
+                near = [moved[min(max(low + k, 0), size - 1)] for k in (0, 1)]
+                rows.append((1 - (at - low)) * near[0] + (at - low) * near[1])
+                continue
+            up = {"floor": False, "ceil": at > low, "round_prefer_floor": at - low > 0.5}.get(rounding, at - low >= 0.5)
+            rows.append(moved[min(max(low + up, 0), size - 1)])
+        x = np.moveaxis(np.stack(rows), 0, axis)
+    return x

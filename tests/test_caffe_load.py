@@ -2,48 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lrptool.errors import ModelError, UnsupportedError
-from lrptool.graph import Graph
-from lrptool.loaders import LoadedNet
-from lrptool.loaders.caffe import known_layer_types, load_caffe, write_caffemodel
+from lrptool.loaders.caffe import known_layer_types
 from lrptool.loaders.caffe.translate import translates
-
-INPUT = 'name: "net" input: "data" input_shape { dim: 2 dim: 3 dim: 7 dim: 6 }\n'
-"""An image whose axes all differ."""
-
-
-def layer(name: str, kind: str, bottoms: str, tops: str, options: str = "") -> str:
-    """Return the text of a layer; several bottoms or tops are separated by spaces."""
-    wires = "".join(f' bottom: "{b}"' for b in bottoms.split()) + "".join(f' top: "{t}"' for t in tops.split())
-    return f'layer {{ name: "{name}" type: "{kind}"{wires} {options} }}\n'
-
-
-def load_text(
-    folder: Path,
-    text: str,
-    blobs: Mapping[str, Sequence[np.ndarray]] | None = None,
-    input_shape: Sequence[int] | None = None,
-) -> LoadedNet:
-    """Load a text with the blobs given, or with random weights."""
-    prototxt = folder / "deploy.prototxt"
-    prototxt.write_text(text)
-    if blobs is None:
-        return load_caffe(prototxt, "random:0", input_shape=input_shape)
-    weights = folder / "net.caffemodel"
-    write_caffemodel(weights, "net", {name: ("Any", arrays) for name, arrays in blobs.items()})
-    return load_caffe(prototxt, weights, input_shape=input_shape)
-
-
-def one_layer(folder: Path, kind: str, options: str = "", before: str = "") -> Graph:
-    """Return the graph of a net whose last layer is `x`, reading `data` or what `before` writes to `y`."""
-    bottom = "y" if before else "data"
-    return load_text(folder, INPUT + before + layer("x", kind, bottom, "x", options)).graph
+from tests.caffe_nets import INPUT, layer, load_text, one_layer
 
 
 def test_convolution_takes_every_spelling_of_its_geometry(tmp_path: Path) -> None:
@@ -97,7 +64,7 @@ def test_convolution_refuses(tmp_path: Path, options: str, message: str) -> None
     assert "'x'" in caught.value.message
 
 
-def test_convolution_over_three_axes_is_not_supported(tmp_path: Path) -> None:
+def test_a_kernel_with_more_axes_than_the_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="two axes, found 3"):
         one_layer(tmp_path, "Convolution", "convolution_param { num_output: 4 kernel_size: [1, 2, 3] }")
 
@@ -124,9 +91,10 @@ def test_transposed_inner_product_is_turned(tmp_path: Path) -> None:
     np.testing.assert_array_equal(graph.constants["x/weight"], weight.T)
 
 
-def test_inner_product_over_the_last_axis_is_not_supported(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="axis 2"):
-        one_layer(tmp_path, "InnerProduct", "inner_product_param { num_output: 5 axis: 2 }")
+def test_inner_product_over_the_last_axis_keeps_the_others(tmp_path: Path) -> None:
+    graph = one_layer(tmp_path, "InnerProduct", "inner_product_param { num_output: 5 axis: -1 }")
+    assert (graph.node("x").op, graph.tensors["x"].shape) == ("MatMul", (None, 3, 7, 5))
+    assert graph.constants["x/weight"].shape == (6, 5)
 
 
 def test_pooling_rounds_up_unless_told(tmp_path: Path) -> None:
@@ -248,13 +216,10 @@ BRANCHES = INPUT + layer("a", "Sigmoid", "data", "a") + layer("b", "TanH", "data
 
 def test_eltwise_sum_with_factors(tmp_path: Path) -> None:
     options = "eltwise_param { coeff: 2 coeff: 1 coeff: -0.5 }"
-    graph = load_text(tmp_path, BRANCHES + layer("x", "Eltwise", "a b c", "x", options)).graph
-    assert graph.node("x").op == "Sum"
-    assert graph.node("x").inputs == ("x/term0", "b", "x/term2")
-    assert graph.node("x/term2").op == "Mul"
-    assert graph.node("x/term2").inputs == ("c", "x/coeff2")
-    np.testing.assert_array_equal(graph.constants["x/coeff2"], [-0.5])
-    np.testing.assert_array_equal(graph.constants["x/coeff0"], [2])
+    node = load_text(tmp_path, BRANCHES + layer("x", "Eltwise", "a b c", "x", options)).graph.node("x")
+    assert (node.op, node.inputs, node.attributes["coefficients"]) == ("Sum", ("a", "b", "c"), (2, 1, -0.5))
+    plain = load_text(tmp_path, BRANCHES + layer("x", "Eltwise", "a b", "x", "eltwise_param { coeff: 1 coeff: 1 }"))
+    assert not plain.graph.node("x").attributes
 
 
 def test_eltwise_product_and_maximum(tmp_path: Path) -> None:
@@ -353,7 +318,8 @@ def test_a_softmax_inside_the_net_is_a_node(tmp_path: Path) -> None:
 def test_unknown_layer_types_are_named(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="layer 'x': layer type 'Convolutions' is not supported") as caught:
         one_layer(tmp_path, "Convolutions")
-    assert caught.value.hint == "did you mean 'Convolution'?"
+    assert (caught.value.hint or "").startswith("did you mean 'Convolution'?")
+    assert caught.value.message.startswith(f"{tmp_path}/deploy.prototxt:2: ")
     assert {"Convolution", "InnerProduct", "Pooling"} <= set(known_layer_types())
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from lrptool.errors import ModelError
 from lrptool.loaders.caffe import read_mean, write_binaryproto
-from lrptool.loaders.caffe.schema import new_message
-from tests.test_caffe_weights import fill
+from tests.caffe_nets import blob_bytes
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 4), (1, 3, 5, 4), (3,)])
@@ -27,10 +26,8 @@ def test_means_in_both_formats(tmp_path: Path, shape: tuple[int, ...]) -> None:
 
 
 def test_a_mean_in_the_old_form(tmp_path: Path) -> None:
-    blob = new_message("BlobProto", raw=True)
     mean = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
-    fill(blob, mean, "plain legacy")
-    (tmp_path / "mean.binaryproto").write_bytes(blob.SerializeToString())
+    (tmp_path / "mean.binaryproto").write_bytes(blob_bytes(mean, "plain legacy"))
     np.testing.assert_array_equal(read_mean(tmp_path / "mean.binaryproto"), mean)
 
 

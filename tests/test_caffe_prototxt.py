@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from lrptool.errors import ModelError
 from lrptool.loaders.caffe import load_caffe, read_prototxt
-from lrptool.loaders.caffe.prototxt import unknown_fields
+from lrptool.loaders.caffe.prototxt import Prototxt
 from lrptool.loaders.caffe.schema import new_message
-from tests.test_caffe_load import INPUT, layer, load_text
+from lrptool.loaders.caffe.survey import survey
+from tests.caffe_nets import INPUT, layer, load_text
 
 
-def read(folder: Path, text: str | bytes) -> tuple[object, tuple[str, ...]]:
+def read(folder: Path, text: str | bytes) -> Prototxt:
     path = folder / "net.prototxt"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return read_prototxt(path)
@@ -59,9 +60,8 @@ def test_numbers_and_defaults_are_those_of_the_format(message: str, field: str, 
 
 
 def test_numbers_are_not_used_twice() -> None:
-    # The pool checks this itself, for every message, in both classes of the schema.
-    for raw in (False, True):
-        assert new_message("V0LayerParameter", raw=raw).DESCRIPTOR.fields_by_name["blobs"].number == 50
+    # The pool checks this itself, for every message.
+    assert new_message("V0LayerParameter").DESCRIPTOR.fields_by_name["blobs"].number == 50
 
 
 def test_unknown_fields_are_named_once_and_ignored(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_unknown_fields_are_named_once_and_ignored(tmp_path: Path) -> None:
         + layer("x", "Pooling", "data", "x", "pooling_param { kernel_size: 2 dilation: 2 engine: CAFFE } new_param {}")
         + layer("y", "Pooling", "x", "y", 'pooling_param { kernel_size: 1 dilation: 3 note: "kernel: 5 {" }')
     )
-    _, notes = read(tmp_path, text)
+    notes = read(tmp_path, text).notes
     assert len(notes) == 1
     names = "NetParameter.future, PoolingParameter.dilation, LayerParameter.new_param, PoolingParameter.note"
     assert notes[0].endswith(f"unknown fields ignored: {names}")
@@ -82,7 +82,8 @@ def test_unknown_fields_are_named_once_and_ignored(tmp_path: Path) -> None:
 
 def test_every_way_to_write_a_block_is_known() -> None:
     text = "layer: { name: 'a' param [{ lr_mult: 1 }, { lr_mult: 2 odd: 3 }] } layer < type: 'b' odd < > >; name: 'x'"
-    assert unknown_fields(text, new_message("NetParameter").DESCRIPTOR) == ("ParamSpec.odd", "LayerParameter.odd")
+    found = survey(text, new_message("NetParameter").DESCRIPTOR)
+    assert (found.unknown, found.text) == (("ParamSpec.odd", "LayerParameter.odd"), text)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,6 @@ def test_every_way_to_write_a_block_is_known() -> None:
         ("layer {\n  type: 'ReLU'\n", "2:9", "Expected"),
         ("layer {\n  convolution_param { num_output: -3 } }", "2:35", "-3"),
         ("layer {\n\n  pooling_param { pool: AVG } }", "3:25", "AVG"),
-        ("layers {\n  type: BN }", "2:9", "BN"),
         ("layer { name: 'a' name: 'b' }", "1:25", "name"),
     ],
 )
@@ -115,7 +115,8 @@ def test_mistakes_are_placed(tmp_path: Path, text: str, place: str, what: str) -
         (b"base_lr: 0.01\nmomentum: 0.9", "found no layer"),
         (b"cat\ndog\n" * 50_000, "net.prototxt:"),
         (b"a {" * 100_000, "nested too deeply|net.prototxt:"),
-        (b"x" * (32 * 2**20 + 1), "found 33554433 bytes"),
+        (b"x" * (2 * 2**20 + 1), "found 2097153 bytes"),
+        (b"layer{}" * 150_000, "found 150000 blocks, more than any network has"),
     ],
 )
 def test_files_that_are_no_network(tmp_path: Path, content: bytes, message: str) -> None:
@@ -133,8 +134,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
-    net, notes = read(tmp_path, b"\xef\xbb\xbfname: 'n' layer { type: 'ReLU' }")
-    assert (net.name, notes) == ("n", ())  # type: ignore[attr-defined]
+    text = read(tmp_path, b"\xef\xbb\xbfname: 'n' layer { type: 'ReLU' }")
+    assert (text.net.name, text.layers, text.notes) == ("n", (("layer", 1),), ())
 
 
 TEXT = INPUT + (

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from lrptool.errors import ModelError
 from lrptool.loaders.caffe import load_caffe
 from lrptool.loaders.caffe.schema import new_message
-from tests.test_caffe_load import load_text
-from tests.test_caffe_weights import BLOBS, NET, fill
+from tests.caffe_nets import blob_bytes, load_text
+from tests.test_caffe_weights import BLOBS, NET
 
 
 def embedded() -> bytes:
     """Return a caffemodel that holds its own architecture, as a training snapshot does."""
-    net = new_message("NetParameter", raw=True)
+    net = new_message("NetParameter")
     net.name = "snapshot"
     data = net.layer.add(name="data", type="Data", top=["data", "label"])
     data.include.add(phase=0)
@@ -37,7 +37,7 @@ def embedded() -> bytes:
     net.layer.add(name="loss", type="SoftmaxWithLoss", bottom=["ip", "label"], top=["loss"])
     for stored, shapes in ((conv, [(4, 3, 3, 3), (4,)]), (ip, [(5, 64), (5,)])):
         for shape in shapes:
-            fill(stored.blobs.add(), np.ones(shape, np.float32), "packed")
+            stored.blobs.add().MergeFromString(blob_bytes(np.ones(shape, np.float32), "packed"))
     return net.SerializeToString()  # type: ignore[no-any-return]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lrptool.errors import ModelError, UnsupportedError
-from tests.test_caffe_load import INPUT, layer, load_text
+from tests.caffe_nets import INPUT, layer, load_text
 
 IP = "inner_product_param { num_output: 4 }"
 
@@ -267,11 +267,7 @@ def test_a_v1_net_equals_its_current_twin(tmp_path: Path) -> None:
         assert (value == new.graph.constants[name]).all()
 
 
-def test_v1_nets_refuse(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="'layer' or 'layers', found both"):
-        load_text(tmp_path, V1 + layer("x", "ReLU", "ip", "x"))
-    with pytest.raises(UnsupportedError, match="layer 'conv1' is in the form of 2013"):
-        load_text(tmp_path, 'layers { layer { name: "conv1" type: "conv" num_output: 4 } bottom: "data" top: "c" }')
+def test_layers_without_a_type_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="layer 'a' has no type"):
         load_text(tmp_path, INPUT + 'layer { name: "a" }')
 

@@ -290,7 +290,7 @@ def test_models_that_are_not_there(model: str, message: str, hint: str) -> None:
 
 
 def test_folders_that_do_not_say_which_file(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"expected a card\.yaml or one \.prototxt, found 0"):
+    with pytest.raises(ModelError, match=r"expected a card\.yaml or one \.prototxt or \.onnx, found 0"):
         locate(tmp_path)
     files(tmp_path, "a.prototxt", "b.prototxt")
     with pytest.raises(ModelError, match=r"found 2 \.prototxt") as caught:

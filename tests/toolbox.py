@@ -177,7 +177,7 @@ def _with_random_weights(graph: Graph, seed: int) -> Graph:
 
 def _layer_order(prototxt: Path) -> tuple[str, ...]:
     """Return the layers in the toolbox's count: no input layer, a split behind what several layers read."""
-    layers = [layer for layer in read_prototxt(prototxt)[0].layer if layer.type != "Input"]
+    layers = [layer for layer in read_prototxt(prototxt).net.layer if layer.type != "Input"]
     writer: dict[str, str] = {}
     readers: Counter[tuple[str, str]] = Counter()
     for layer in layers:

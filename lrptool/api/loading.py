@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,8 +11,9 @@ import numpy as np
 
 from lrptool.api.model import Model
 from lrptool.engine import canonise
-from lrptool.errors import ConfigError, did_you_mean
+from lrptool.errors import ConfigError, ModelError, UnsupportedError, did_you_mean
 from lrptool.imaging import Preprocessing
+from lrptool.loaders import LoadedNet
 from lrptool.loaders.caffe import load_caffe, read_mean
 from lrptool.reading import read_text_lines
 from lrptool.zoo import Card, Labels, Located, Preprocess, locate, read_label_file
@@ -27,6 +29,8 @@ def load(
     models_dir: str | Path | None = None,
     labels: str | Path | None = None,
     threads: int = 0,
+    input_shape: Sequence[int] | None = None,
+    output: str | None = None,
     **preprocess: Any,
 ) -> Model:
     """Load a model.
@@ -34,7 +38,8 @@ def load(
     Parameters
     ----------
     model : str or Path
-        A name (``squeezenet_v1.0``), a folder with a card or one prototxt, a ``.prototxt`` or a ``.caffemodel``.
+        A name (``squeezenet_v1.0``), a folder with a card or one prototxt or ONNX file, a ``.prototxt``, a
+        ``.caffemodel`` or an ``.onnx``.
     weights : str or Path, optional
         A ``.caffemodel``, or ``random[:SEED]`` to fill the architecture with seeded random weights.
     models_dir : str or Path, optional
@@ -44,6 +49,10 @@ def load(
         File with one class name per line, instead of the card's.
     threads : int
         Threads to compute with; 0: as many as there are cores.
+    input_shape : sequence of int, optional
+        (C, H, W) of the image, where the file leaves it open.
+    output : str, optional
+        The tensor or layer to take the scores from; without it the main output of the network.
     **preprocess
         ``resize, mode, channels, raw_scale, mean, scale, std, invert, fit`` as in a card's ``preprocess``; they go
         before what the card says. ``mean`` may be a path of a ``.binaryproto`` or ``.npy`` file.
@@ -65,10 +74,14 @@ def load(
     if unknown:
         raise ConfigError(f"load: unknown option '{unknown[0]}'", hint=did_you_mean(unknown[0], PREPROCESS_KEYS))
     located = locate(model, weights, models_dir)
-    net = load_caffe(located.architecture, located.weights)
-    (channels, height, width) = net.graph.input.item_shape
+    net = _read(located, input_shape, output)
+    if len(net.graph.input.item_shape) != 3:
+        raise UnsupportedError(
+            f"{located.architecture}: expected an input (N, C, H, W), found {net.graph.input.shape}",
+            hint="pass input_shape=(channels, height, width) where an image can be brought to that shape",
+        )
     notes = [*net.notes, *_card_notes(located, net.sha256)]
-    settings, assumed = _settings(located.card, channels, (height, width), preprocess)
+    settings, assumed = _settings(located.card, net, preprocess)
     notes += assumed
     graph = canonise(net.graph)
     classes = graph.tensors[graph.output].item_shape[0]
@@ -89,6 +102,20 @@ def load(
     )
 
 
+def _read(located: Located, input_shape: Sequence[int] | None, output: str | None) -> LoadedNet:
+    """Read the files of a model with the loader of their kind."""
+    path = located.architecture
+    if path is None or path.suffix != ".onnx":
+        return load_caffe(path, located.weights, input_shape=input_shape, output=output)
+    if located.weights not in (None, path):
+        raise ModelError(
+            f"{path}: an ONNX file holds its own weights, found others: {located.weights}", hint="leave out --weights"
+        )
+    from lrptool.loaders.onnx import load_onnx  # noqa: PLC0415  (ONNX's own tools take 0.2 s to import)
+
+    return load_onnx(path, input_shape=input_shape, output=output)
+
+
 def _given_name(located: Located, model: str | Path) -> str:
     """Name of a model without a card: its folder's where its file is called like every other one."""
     path = located.architecture or Path(model)
@@ -106,10 +133,10 @@ def _card_notes(located: Located, sha256: str | None) -> list[str]:
     return [f"{located.weights}: not the published weights of '{located.card.name}' (sha256 {sha256[:12]}…)"]
 
 
-def _settings(
-    card: Card | None, channels: int, size: tuple[int, int], given: dict[str, Any]
-) -> tuple[Preprocess, list[str]]:
+def _settings(card: Card | None, net: LoadedNet, given: dict[str, Any]) -> tuple[Preprocess, list[str]]:
     """Return the preprocessing the card and the caller ask for, and what had to be assumed."""
+    channels, *size_of_input = net.graph.input.item_shape
+    size = (size_of_input[0], size_of_input[1])
     if card is not None:
         settings, notes = card.preprocess, list[str]()
         if isinstance(settings.mean, str):
@@ -120,10 +147,11 @@ def _settings(
             ]
             settings = replace(settings, size=size)
     else:
-        order: Literal["GRAY", "BGR"] = "GRAY" if channels == 1 else "BGR"
-        settings = Preprocess(size, channels=order)
+        order: Literal["GRAY", "BGR", "RGB"] = "GRAY" if channels == 1 else net.channels
+        settings = Preprocess(size, channels=order, raw_scale=net.raw_scale)
         said = {"channels", "mean"} & set(given)
-        notes = [] if said else [f"no card: pictures are taken as {order}, 0 to 255, no mean subtracted"]
+        white = f"{net.raw_scale:g}"
+        notes = [] if said else [f"no card: pictures are taken as {order}, 0 to {white}, no mean subtracted"]
     changed: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
     settings = replace(settings, **changed)
     count = 1 if settings.channels == "GRAY" else 3

@@ -48,7 +48,8 @@ def _slices(needed: set[str], graph: Graph) -> dict[str, Slice]:
             for name in node.inputs:
                 if name in needed:
                     found[name] = Slice(node.outputs[0], begin)
-                begin += prod(graph.tensors[name].item_shape)
+                shape = graph.tensors[name].shape if name in graph.tensors else graph.constants[name].shape
+                begin += prod(size or 1 for size in shape[1:])
     # A concatenation of concatenations: the largest whole is the one that is fetched.
     return {name: _outermost(part, found) for name, part in found.items()}
 
@@ -147,7 +148,7 @@ class Program:
         if unknown:
             raise KeyError(f"network '{self.graph.name}' has no tensor '{unknown[0]}'")
         with shared_use():
-            if keep or ledger is not None:
+            if keep or ledger is not None or self.graph.input.shape[0] is not None:
                 found = self._walk(activations, relevance, frozenset(keep), ledger)
             else:
                 found = {self.graph.input.name: self._planned(activations, relevance)}

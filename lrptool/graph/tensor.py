@@ -34,3 +34,7 @@ class TensorSpec:
     def item_shape(self) -> tuple[int, ...]:
         """Shape of one item, without the batch axis."""
         return tuple(size for size in self.shape[1:] if size is not None)
+
+    def array_shape(self, batch: int) -> tuple[int, ...]:
+        """Shape of an array that holds a batch; a shape without an open batch axis is the array's own."""
+        return tuple(batch if size is None else size for size in self.shape)

@@ -1,37 +1,107 @@
 """The operators a graph may hold, one module per family.
 
+Axis 0 is the batch. Where a tensor's batch is open (``TensorSpec.shape[0]`` is None) no operator touches axis 0, and
+shapes given as attributes are those of one item; where it is fixed, axis 0 is an axis like any other and shapes are
+whole. Axes count from 0 with the batch, or from the end where negative. Everything that is not a tensor of floats is an
+attribute; attributes are complete.
+
 ==================== ================================================== ======================================
 op                   inputs                                             attributes
 ==================== ================================================== ======================================
-Conv                 x (N,C,H,W), W (O,C/group,kh,kw)[, b (O,)]         kernel_shape, strides, dilations: 2 ints;
-                                                                        pads: top, left, bottom, right; group
+Conv                 x (N,C,…), W (O,C/group,…)[, b (O,)]               kernel_shape, strides, dilations: one int
+                                                                        per axis; pads: all before, all after;
+                                                                        group
+ConvTranspose        x (N,C,…), W (C,O/group,…)[, b (O,)]               the same, output_padding
 Gemm                 x (N,K), W (O,K)[, b (O,)]                         none: always y = x Wᵀ + b
-MaxPool, AveragePool x (N,C,H,W)                                        kernel_shape, strides, pads (as Conv),
-                                                                        ceil_mode; AveragePool: count_include_pad
+MatMul               x, W (…,K,O)[, b], or W, x                         none: one factor is a constant
+BilinearMatMul       x₁, x₂                                             none: both are tensors
+MaxPool, AveragePool x (N,C,…)                                          kernel_shape, strides, pads (as Conv),
+                                                                        ceil_mode[, dilations]; AveragePool:
+                                                                        count_include_pad
+LpPool               x (N,C,…)                                          as MaxPool, p
 GlobalMaxPool,
-GlobalAveragePool    x (N,C,H,W)                                        none
-Relu, Sigmoid, Tanh  x                                                  none
-LeakyRelu            x                                                  alpha
+GlobalAveragePool    x (N,C,…)                                          none
+Resize               x                                                  mode, coordinate_transformation_mode,
+                                                                        nearest_mode, scales, sizes or ()
+-------------------- -------------------------------------------------- --------------------------------------
+Relu, Sigmoid, Tanh,
+HardSwish, Mish,
+Softplus, Erf, Abs,
+Neg, Exp, Log, Sqrt,
+Reciprocal           x                                                  none
+LeakyRelu, Elu, Celu x                                                  alpha
+Selu                 x                                                  alpha, gamma
+PRelu                x, slope (a constant)                              none
+HardSigmoid          x                                                  alpha, beta
+Gelu                 x                                                  approximate: none or tanh
+Swish                x                                                  beta: x · sigmoid(beta · x)
+Clip                 x                                                  min, max; may be infinite
+Power                x                                                  power, scale, shift
+ThresholdedStep      x                                                  threshold
+Softmax, LogSoftmax  x                                                  axis
+-------------------- -------------------------------------------------- --------------------------------------
 LRN                  x (N,C,H,W)                                        size, alpha, beta, bias (across channels)
-LRNWithinChannel     x (N,C,H,W)                                        the same, over size × size neighbours (Caffe)
+LRNWithinChannel     x (N,C,H,W)                                        the same, over size × size neighbours
 BatchNormalization   x, scale, bias, mean, variance (C,)                epsilon
+InstanceNormalization x, scale, bias (C,)                               epsilon
+GroupNormalization   x, scale, bias (C,)                                num_groups, epsilon
+LayerNormalization   x, scale[, bias] (shape from axis on)              axis, epsilon
+RMSNormalization     x[, scale]                                         axis, epsilon
+MVN                  x                                                  axes, normalize_variance, epsilon
+L2Normalize          x[, scale (C,) or (1,)]                            axes, epsilon
+-------------------- -------------------------------------------------- --------------------------------------
+Sum                  x₁ … xₙ, broadcast                                 [coefficients: one float per input]
+Mul, Div             x₁, x₂, broadcast                                  none
+Max, Min             x₁ … xₙ, broadcast                                 none
+ReduceSum,
+ReduceMean,
+ReduceMax,
+ReduceMin, ReduceL1,
+ReduceL2,
+ReduceSumSquare      x                                                  axes, keepdims
+-------------------- -------------------------------------------------- --------------------------------------
 Dropout, Identity    x                                                  none
-Softmax              x                                                  axis
 Concat               x₁ … xₙ                                            axis
 Split                x                                                  axis, split: sizes (one output each)
 Flatten              x                                                  axis
-Reshape              x                                                  shape: item shape, one -1 allowed; the
-                                                                        batch axis stays
-Sum                  x₁ … xₙ, same shape or broadcastable               none
-Mul                  x₁, x₂ (either may be a constant)                  none
-Max                  x₁ … xₙ, same shape                                none
+Reshape              x                                                  shape, one -1 allowed
+Expand               x                                                  shape
+Transpose            x                                                  perm
+Slice                x                                                  starts, ends, axes, steps
+Gather               x                                                  axis, indices, indices_shape
+Pad                  x                                                  pads, mode, value
+Tile                 x                                                  repeats
+DepthToSpace         x (N,C,H,W)                                        blocksize, mode
+SpaceToDepth         x (N,C,H,W)                                        blocksize
 ==================== ================================================== ======================================
 
 Pooling follows Caffe and PyTorch: with ceil_mode the last window starts inside the image or its left padding, and a
 window's divisor counts padding (count_include_pad) but never what lies beyond the padded border.
 """
 
-from lrptool.ops import activation, conv, dense, elementwise, normalization, pooling, structure
+from lrptool.ops import (
+    activation,
+    affine,
+    conv,
+    conv_nd,
+    conv_transpose,
+    dense,
+    extremes,
+    lrn,
+    matmul,
+    movement,
+    pooling,
+    pooling_nd,
+    products,
+    reduction,
+    repetition,
+    resize,
+    smooth,
+    softmax,
+    statistics,
+    structure,
+    sums,
+)
 from lrptool.ops.base import (
     LinearMap,
     OnnxNode,
@@ -60,12 +130,26 @@ __all__ = [
     "WeightKind",
     "WeightPart",
     "activation",
+    "affine",
     "conv",
+    "conv_nd",
+    "conv_transpose",
     "dense",
-    "elementwise",
+    "extremes",
     "known_operators",
-    "normalization",
+    "lrn",
+    "matmul",
+    "movement",
     "operator",
     "pooling",
+    "pooling_nd",
+    "products",
+    "reduction",
+    "repetition",
+    "resize",
+    "smooth",
+    "softmax",
+    "statistics",
     "structure",
+    "sums",
 ]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from lrptool.errors import UnsupportedError
+from lrptool.errors import ModelError, UnsupportedError
 from lrptool.graph import Attribute, Graph, Node, Shape
 from lrptool.kernels import Gather, Place, Schedule
 
@@ -83,7 +83,12 @@ class Passage:
 
     def input_shape(self, index: int, batch: int) -> tuple[int, ...]:
         """Shape of a batch at input `index`."""
-        return (batch, *self.graph.tensors[self.node.inputs[index]].item_shape)
+        return self.graph.tensors[self.node.inputs[index]].array_shape(batch)
+
+    @property
+    def tensor_inputs(self) -> list[int]:
+        """Positions of the inputs that are not constants: each of them gets relevance."""
+        return [k for k, tensor in enumerate(self.node.inputs) if tensor in self.graph.tensors]
 
 
 class Placing(Protocol):
@@ -141,6 +146,11 @@ class Spelling:
 
     nodes: tuple[OnnxNode, ...]
     constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def misfit(node: Node, message: str) -> ModelError:
+    """Return the error that says what is wrong with a node, to be raised."""
+    return ModelError(f"node {node.name!r} ({node.op}): {message}")
 
 
 class Operator(ABC):

@@ -1,4 +1,4 @@
-"""The operators by name: one entry each, duplicates refused."""
+"""The operators by name: one entry each; duplicates are refused."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ _OPERATORS: dict[str, Operator] = {}
 
 
 def register(operator_class: type[Operator]) -> type[Operator]:
-    """Class decorator: enter an operator under its name."""
-    if operator_class.name in _OPERATORS:
+    """Class decorator: enter an operator under its name; it may take the place of one that it extends."""
+    known = _OPERATORS.get(operator_class.name)
+    if known is not None and not issubclass(operator_class, type(known)):
         raise ValueError(f"operator {operator_class.name!r} is registered twice")
     _OPERATORS[operator_class.name] = operator_class()
     return operator_class

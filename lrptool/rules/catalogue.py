@@ -326,6 +326,30 @@ CATALOGUE: dict[str, Entry] = {
         "Bach et al. 2015, doi:10.1371/journal.pone.0130140, on the local linearisation",
         {"epsilon": _EPSILON},
     ),
+    "attnlrp": Entry(
+        "In attention: a softmax by its first-order expansion; a product of two tensors by the epsilon rule, half of "
+        "the relevance to each.",
+        "transformers (the default for inner softmaxes and products of two tensors)",
+        "softmax: R_i = x_i (R_i − s_i Σ_j R_j); O = A B: R_A = A (R / 2(O + ε)) Bᵀ, R_B = B Aᵀ (R / 2(O + ε))",
+        "Achtibat et al. 2024, arXiv:2402.05602",
+        {"epsilon": _EPSILON},
+    ),
+    "cp-lrp": Entry(
+        "In attention, takes the weights as constants: all relevance goes to the values, none through the softmax.",
+        "transformers, on softmaxes and on products of two tensors, when calm pictures matter more than the share of "
+        "queries and keys",
+        "O = A V, A from a softmax: R_V = V Aᵀ (R / (O + ε)), R_A = 0",
+        "Ali et al. 2022, arXiv:2202.07304",
+        {"epsilon": _EPSILON},
+    ),
+    "detached": Entry(
+        "A normalisation by an item's own mean and spread, the spread held constant: the epsilon rule on the linear "
+        "map that is left.",
+        "layer, group and instance normalisation (the default there)",
+        "z = (x − mean x) w / σ + b, σ constant: R_i = x_i Σ_j ∂z_j/∂x_i R_j / (z_j + ε sign z_j)",
+        "Achtibat et al. 2024, arXiv:2402.05602; Ali et al. 2022, arXiv:2202.07304",
+        {"epsilon": _EPSILON},
+    ),
     "deconvnet": Entry(
         "At a ReLU, hands on only what is positive.",
         "the deconvnet method, together with gradient on the layers",

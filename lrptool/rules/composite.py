@@ -10,7 +10,7 @@ from typing import Any
 
 from lrptool.errors import ConfigError, UnsupportedError, did_you_mean
 from lrptool.graph import Graph
-from lrptool.ops import operator
+from lrptool.ops import known_operators, operator
 from lrptool.reading import read_yaml
 from lrptool.resources import bundled
 from lrptool.rules.match import Match, Places
@@ -77,7 +77,7 @@ class Composite:
             raise ConfigError(
                 f"rule '{rule}' does not apply to layers with weights", hint="put it on single operators in a composite"
             )
-        weighted = Match(op=("Conv", "Gemm"))
+        weighted = Match(op=tuple(op for op in known_operators() if operator(op).weighted))
         return cls(str(made), (Row(weighted, made),), title=f"{made} on every layer with weights")
 
     @classmethod

@@ -15,6 +15,7 @@ from lrptool.resources import bundled
 from lrptool.zoo.card import FILE_NAME, Card, read_card
 
 _RANDOM = "random"
+_ARCHITECTURES = (".prototxt", ".onnx")
 _MODEL_FILES = (".prototxt", ".caffemodel", ".onnx", ".pbtxt", ".txt")
 
 
@@ -25,7 +26,7 @@ class Located:
     Parameters
     ----------
     architecture : Path or None
-        A prototxt; None where the weights' file holds the architecture.
+        A prototxt or an ``.onnx``; None where the weights' file holds the architecture.
     weights : Path, str or None
         A file, ``random[:SEED]``, or None where the loader is to look beside the architecture.
     card : Card or None
@@ -78,7 +79,7 @@ def locate(model: str | Path, weights: str | Path | None = None, models_dir: str
     Parameters
     ----------
     model : str or Path
-        A prototxt, a caffemodel, a folder with either or a card, or a name on the models path.
+        A prototxt, a caffemodel, an ``.onnx``, a folder with one of them or a card, or a name on the models path.
     weights : str or Path, optional
         A caffemodel, or ``random[:SEED]``.
     models_dir : str or Path, optional
@@ -99,7 +100,9 @@ def locate(model: str | Path, weights: str | Path | None = None, models_dir: str
     if mode:
         return _from_file(path, chosen)
     if path.suffix in _MODEL_FILES or len(path.parts) != 1:
-        raise ModelError(f"{path}: no such file", hint="a model is a .prototxt, a .caffemodel, a folder or a name")
+        raise ModelError(
+            f"{path}: no such file", hint="a model is a .prototxt, a .caffemodel, an .onnx, a folder or a name"
+        )
     return _by_name(str(model), chosen, models_dir)
 
 
@@ -135,8 +138,6 @@ def _from_file(path: Path, weights: Path | str | None) -> Located:
     """A file the user named; a card beside it counts when it speaks of this file."""
     card_path = path.parent / FILE_NAME
     card = read_card(card_path) if card_path.is_file() else None
-    if path.suffix == ".onnx":
-        raise ModelError(f"{path}: ONNX files cannot be read yet", hint="give the Caffe prototxt and caffemodel")
     if path.suffix == ".caffemodel":
         ours = card if card is not None and card.weights == path.name else None
         beside = path.parent / ours.architecture if ours else None
@@ -148,16 +149,19 @@ def _from_file(path: Path, weights: Path | str | None) -> Located:
 
 
 def _in_folder(folder: Path, weights: Path | str | None, models_dir: str | Path | None) -> Located:
-    """A folder the user named: by its card, else by its only prototxt."""
+    """A folder the user named: by its card, else by its only prototxt or ONNX file."""
     if (folder / FILE_NAME).is_file():
         return _by_card(read_card(folder / FILE_NAME), weights, models_dir)
-    found = sorted(folder.glob("*.prototxt"))
-    if len(found) != 1:
-        raise ModelError(
-            f"{folder}: expected a {FILE_NAME} or one .prototxt, found {len(found)} .prototxt",
-            hint="name the file itself",
-        )
-    return Located(found[0], weights, _card_named(folder.name, models_dir))
+    for suffix in _ARCHITECTURES:
+        found = sorted(folder.glob(f"*{suffix}"))
+        if len(found) == 1:
+            return Located(found[0], weights, _card_named(folder.name, models_dir))
+        if found:
+            break
+    raise ModelError(
+        f"{folder}: expected a {FILE_NAME} or one {' or '.join(_ARCHITECTURES)}, found {len(found)} {suffix}",
+        hint="name the file itself",
+    )
 
 
 def _card_named(name: str, models_dir: str | Path | None) -> Card | None:
@@ -185,7 +189,8 @@ def _by_name(name: str, weights: Path | str | None, models_dir: str | Path | Non
 def _known_names(models_dir: str | Path | None) -> Iterable[str]:
     """All names that would have worked."""
     cards = all_cards(models_dir).values()
-    folders = [path.parent.name for folder in models_path(models_dir) for path in folder.glob("*/*.prototxt")]
+    files = [folder.glob(f"*/*{suffix}") for folder in models_path(models_dir) for suffix in _ARCHITECTURES]
+    folders = [path.parent.name for paths in files for path in paths]
     return {*(card.name for card in cards), *(alias for card in cards for alias in card.aliases), *folders}
 
 

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional
 from torch.optim import swa_utils
 
-from lrptool.loaders.caffe.files import blob_array, read_caffemodel, stored_blobs
+from lrptool.loaders.caffe.files import blob_array, read_caffemodel
 from lrptool.loaders.caffe.write import write_caffemodel
 
 SEED = 1998
@@ -179,9 +179,8 @@ def write(model: LeNet, folder: Path) -> Path:
 
 def read_back(path: Path) -> LeNet:
     """Return the network with the weights of a written caffemodel."""
-    net, _ = read_caffemodel(path)
     state = {}
-    for name, blobs in stored_blobs(net):
+    for name, blobs in read_caffemodel(path).blobs:
         for part, blob in zip(("weight", "bias"), blobs, strict=True):
             state[f"{name}.{part}"] = torch.from_numpy(blob_array(blob, f"{path}: layer {name!r}").copy())
     model = LeNet()

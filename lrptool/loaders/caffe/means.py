@@ -8,7 +8,7 @@ import numpy as np
 
 from lrptool.errors import ModelError
 from lrptool.graph import Array
-from lrptool.loaders.caffe.files import blob_array, read_message
+from lrptool.loaders.caffe.files import blob_array, read_blob
 
 
 def read_mean(path: Path) -> Array:
@@ -28,7 +28,7 @@ def read_mean(path: Path) -> Array:
     ModelError
         The file cannot be read or does not hold a mean image.
     """
-    mean = _read_npy(path) if path.suffix == ".npy" else blob_array(read_message(path, "BlobProto")[0], str(path))
+    mean = _read_npy(path) if path.suffix == ".npy" else blob_array(read_blob(path), str(path))
     if mean.ndim == 4 and mean.shape[0] == 1:
         mean = mean[0]
     if mean.ndim not in (1, 3) or not mean.size:

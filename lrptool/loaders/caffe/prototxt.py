@@ -4,32 +4,46 @@ from __future__ import annotations
 
 import re
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from google.protobuf import text_format
 
 from lrptool.errors import ModelError
 from lrptool.loaders.caffe.files import read_bytes
-from lrptool.loaders.caffe.schema import IGNORED_FIELDS, Message, new_message
+from lrptool.loaders.caffe.schema import Message, new_message
+from lrptool.loaders.caffe.survey import survey
 
-_LARGEST = 32 * 2**20
-_TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[A-Za-z_]\w*|\d[\w.+-]*|\S""")
+_LARGEST = 2 * 2**20
+_MOST_BLOCKS = 100_000
 
 
-def read_prototxt(path: Path) -> tuple[Message, tuple[str, ...]]:
+@dataclass(frozen=True, slots=True)
+class Prototxt:
+    """A network's text.
+
+    Parameters
+    ----------
+    net : Message
+        The NetParameter.
+    layers : tuple of (str, int)
+        The field of each layer, ``layer`` or ``layers``, and the line on which it begins, in file order.
+    notes : tuple of str
+        Which fields nobody knows, where there are any (they are ignored); whether layers of two ages stand together.
+    """
+
+    net: Message
+    layers: tuple[tuple[str, int], ...]
+    notes: tuple[str, ...]
+
+
+def read_prototxt(path: Path) -> Prototxt:
     """Read a text file as a NetParameter.
 
     Parameters
     ----------
     path : Path
         A ``.prototxt`` of any age.
-
-    Returns
-    -------
-    net : Message
-    notes : tuple of str
-        One line that names the fields nobody knows, where there are any; they are ignored.
 
     Raises
     ------
@@ -38,30 +52,37 @@ def read_prototxt(path: Path) -> tuple[Message, tuple[str, ...]]:
     """
     text = _read_text(path)
     net = new_message("NetParameter")
+    found = survey(text, net.DESCRIPTOR)
+    if found.blocks > _MOST_BLOCKS:
+        raise ModelError(f"{path}: expected a network's text, found {found.blocks} blocks, more than any network has")
     try:
         with warnings.catch_warnings():
             # A Windows path in a data layer is full of escapes that Python will not know one day; nobody reads it.
             warnings.simplefilter("ignore", DeprecationWarning)
-            text_format.Parse(text, net, allow_unknown_field=True)
+            text_format.Parse(found.text, net, allow_unknown_field=True)
     except text_format.ParseError as error:
         raise ModelError(_one_line(f"{path}:{_place(error)}")) from error
     except RecursionError as error:
         raise ModelError(f"{path}: expected a network's text, found blocks nested too deeply") from error
     if not net.layer and not net.layers:
         raise ModelError(f"{path}: expected a network's text, found no layer", hint="is it a solver or a label file?")
-    unknown = unknown_fields(text, net.DESCRIPTOR)
-    notes = (_one_line(f"{path.name}: unknown fields ignored: {', '.join(unknown)}"),) if unknown else ()
-    return net, notes
+    notes = []
+    if found.unknown:
+        notes.append(_one_line(f"{path.name}: unknown fields ignored: {', '.join(found.unknown)}"))
+    if net.layer and net.layers:
+        notes.append(f"{path.name}: 'layer' and 'layers' in one net, which Caffe itself refuses: read in their order")
+    return Prototxt(net, found.layers, tuple(notes))
 
 
 def _read_text(path: Path) -> str:
     """Return the file's text; ModelError for what cannot be text."""
-    data = read_bytes(path)
+    data = read_bytes(path, _LARGEST + 1)
     if not data.strip():
         raise ModelError(f"{path}: expected a network's text, found an empty file ({len(data)} bytes)")
     if len(data) > _LARGEST:
         raise ModelError(
-            f"{path}: expected a network's text, found {len(data)} bytes", hint="is it the file of the weights?"
+            f"{path}: expected a network's text, found {path.stat().st_size} bytes",
+            hint="is it the file of the weights?",
         )
     try:
         text = data.decode("utf-8-sig")
@@ -87,31 +108,3 @@ def _one_line(message: str) -> str:
     """Cut a message to one line of readable length."""
     flat = " ".join(message.split())
     return flat if len(flat) <= 300 else flat[:299] + "…"
-
-
-def unknown_fields(text: str, descriptor: Any) -> tuple[str, ...]:
-    """Return ``Message.field`` for every field in well-formed text that the format does not have.
-
-    Parameters
-    ----------
-    text : str
-        Text that `google.protobuf.text_format` has accepted.
-    descriptor : Descriptor
-        Of the message the text stands for.
-    """
-    found: dict[str, None] = {}
-    tokens = [token for token in _TOKEN.findall(text) if not token.startswith("#")]
-    # Per open block: its message, and that of the field whose value comes next; None inside what is unknown.
-    blocks: list[tuple[Any, Any]] = [(descriptor, None)]
-    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
-        message, upcoming = blocks[-1]
-        if token in "{<":
-            blocks.append((upcoming, None))
-        elif token in "}>" and len(blocks) > 1:
-            blocks.pop()
-        elif message is not None and following in (":", "{", "<", "[") and token.isidentifier():
-            field = message.fields_by_name.get(token)
-            blocks[-1] = (message, field.message_type if field else None)
-            if field is None and token not in IGNORED_FIELDS:
-                found[f"{message.name}.{token}"] = None
-    return tuple(found)

@@ -2,58 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-from lrptool.errors import ModelError, UnsupportedError
+from lrptool.errors import ModelError
+from lrptool.loaders.caffe.layer import Layer
 from lrptool.loaders.caffe.schema import Message, new_message
-
-SOURCES = frozenset({"Input", "Data", "ImageData", "HDF5Data", "MemoryData", "WindowData", "DummyData"})
-"""Layer types that bring images (and labels) in."""
-
-_REPORTING = frozenset({"Accuracy", "Silence", "HDF5Output"})
-
-_V1_TYPES = {
-    "ABSVAL": "AbsVal", "ACCURACY": "Accuracy", "ARGMAX": "ArgMax", "BNLL": "BNLL", "CONCAT": "Concat",
-    "CONTRASTIVE_LOSS": "ContrastiveLoss", "CONVOLUTION": "Convolution", "DATA": "Data",
-    "DECONVOLUTION": "Deconvolution", "DROPOUT": "Dropout", "DUMMY_DATA": "DummyData", "ELTWISE": "Eltwise",
-    "EUCLIDEAN_LOSS": "EuclideanLoss", "EXP": "Exp", "FLATTEN": "Flatten", "HDF5_DATA": "HDF5Data",
-    "HDF5_OUTPUT": "HDF5Output", "HINGE_LOSS": "HingeLoss", "IM2COL": "Im2col", "IMAGE_DATA": "ImageData",
-    "INFOGAIN_LOSS": "InfogainLoss", "INNER_PRODUCT": "InnerProduct", "LRN": "LRN", "MEMORY_DATA": "MemoryData",
-    "MULTINOMIAL_LOGISTIC_LOSS": "MultinomialLogisticLoss", "MVN": "MVN", "POOLING": "Pooling", "POWER": "Power",
-    "RELU": "ReLU", "SIGMOID": "Sigmoid", "SIGMOID_CROSS_ENTROPY_LOSS": "SigmoidCrossEntropyLoss",
-    "SILENCE": "Silence", "SLICE": "Slice", "SOFTMAX": "Softmax", "SOFTMAX_LOSS": "SoftmaxWithLoss",
-    "SPLIT": "Split", "TANH": "TanH", "THRESHOLD": "Threshold", "WINDOW_DATA": "WindowData",
-}  # fmt: skip
+from lrptool.loaders.caffe.types import canonical, is_classifying_loss, is_reporting
+from lrptool.loaders.caffe.v0 import from_v0, without_padding
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A layer in the current form.
-
-    Parameters
-    ----------
-    name, type : str
-        As in the file; the type is the current word (``Convolution``) whatever the file's age.
-    bottoms, tops : tuple of str
-        Blobs read and written.
-    message : Message
-        The LayerParameter or V1LayerParameter it was read from.
-    """
-
-    name: str
-    type: str
-    bottoms: tuple[str, ...]
-    tops: tuple[str, ...]
-    message: Message
-
-    def options(self, block: str) -> Message:
-        """Return a block such as ``convolution_param``, with defaults for what the file leaves out."""
-        known = block in self.message.DESCRIPTOR.fields_by_name
-        return getattr(self.message if known else new_message("LayerParameter"), block)
-
-
-def layers_of(net: Message, where: str) -> tuple[Layer, ...]:
+def layers_of(net: Message, where: str, order: Sequence[tuple[str, int]] = ()) -> tuple[Layer, ...]:
     """Return all layers of a net in the current form, its old-style inputs first.
 
     Parameters
@@ -62,42 +21,46 @@ def layers_of(net: Message, where: str) -> tuple[Layer, ...]:
         A NetParameter.
     where : str
         The file, for messages.
+    order : sequence of (str, int)
+        Where the file is text: the field of each layer and its line.
 
     Raises
     ------
     ModelError
-        Layers of two ages in one net, a layer without a type, a name that is none, or inputs that do not fit their
-        sizes.
+        A layer without a type, a name that is none, or inputs that do not fit their sizes.
     """
-    if net.layer and net.layers:
-        raise ModelError(f"{where}: expected 'layer' or 'layers', found both in one net")
-    layers = [_current(layer) for layer in net.layer] if net.layer else [_from_v1(layer, where) for layer in net.layers]
-    layers = [*_old_inputs(net, where), *layers]
+    if len(order) == len(net.layer) + len(net.layers):
+        rest = {"layer": iter(net.layer), "layers": iter(net.layers)}
+        read = [_layer(next(rest[field]), f"{where}:{line}") for field, line in order]
+    else:
+        read = [_layer(message, where) for message in (*net.layer, *net.layers)]
+    layers = [*_old_inputs(net, where), *without_padding(read)]
     for layer in layers:
         if not layer.type:
-            raise ModelError(f"{where}: layer {layer.name!r} has no type")
+            raise ModelError(f"{layer.place}: layer {layer.name!r} has no type")
         # Names go into messages, which are lines.
         for text in (layer.name, layer.type, *layer.bottoms, *layer.tops):
             if not text.isprintable():
-                raise ModelError(f"{where}: layer {layer.name!r}: {text!r} is no name")
+                raise ModelError(f"{layer.place}: layer {layer.name!r}: {text!r} is no name")
     return tuple(layers)
 
 
-def _current(layer: Message) -> Layer:
-    """Wrap a current layer."""
-    return Layer(layer.name, layer.type, tuple(layer.bottom), tuple(layer.top), layer)
-
-
-def _from_v1(layer: Message, where: str) -> Layer:
-    """Wrap a V1 layer; refuse V0."""
-    if layer.HasField("layer"):
-        raise UnsupportedError(
-            f"{where}: layer {layer.layer.name!r} is in the form of 2013 ('layers {{ layer {{ … }} }}')",
-            hint="convert the text with Caffe's upgrade_net_proto_text; weights of that age can stay as they are",
-        )
-    enum = layer.DESCRIPTOR.fields_by_name["type"].enum_type
-    kind = _V1_TYPES.get(enum.values_by_number[layer.type].name, "")
-    return Layer(layer.name, kind, tuple(layer.bottom), tuple(layer.top), layer)
+def _layer(message: Message, place: str) -> Layer:
+    """Wrap a layer of any age."""
+    if message.DESCRIPTOR.name == "LayerParameter":
+        name, kind = message.name, message.type
+    elif message.HasField("layer"):
+        name, kind = message.layer.name, message.layer.type
+    elif message.HasField("type_name"):
+        name, kind = message.name, message.type_name
+    else:
+        enum = message.DESCRIPTOR.fields_by_name["type"].enum_type
+        word = enum.values_by_number[message.type].name
+        name, kind = message.name, "" if word == "NONE" else word
+    wires = (tuple(message.bottom), tuple(message.top))
+    if message.DESCRIPTOR.name == "V1LayerParameter" and message.HasField("layer"):
+        message = from_v0(message, canonical(kind), place)
+    return Layer(name, canonical(kind), *wires, message, place)
 
 
 def _old_inputs(net: Message, where: str) -> Iterator[Layer]:
@@ -113,25 +76,30 @@ def _old_inputs(net: Message, where: str) -> Iterator[Layer]:
         message = new_message("LayerParameter")
         if shapes:
             message.input_param.shape.add(dim=shapes[min(k, len(shapes) - 1)])
-        yield Layer(name, "Input", (), (name,), message)
+        yield Layer(name, "Input", (), (name,), message, where)
 
 
-def at_test_time(layers: Iterable[Layer], net: Message, where: str) -> tuple[Layer, ...]:
+def at_test_time(layers: Iterable[Layer], net: Message) -> tuple[Layer, ...]:
     """Return the layers that Caffe would keep in phase TEST, at the level and stages the net itself states.
+
+    Where that leaves nothing to bring images in, the file is for training alone, and its sources stay.
 
     Raises
     ------
     ModelError
         A layer with both ``include`` and ``exclude``.
     """
-    kept = []
-    for layer in layers:
-        include, exclude = list(layer.message.include), list(layer.message.exclude)
-        if include and exclude:
-            raise ModelError(f"{where}: layer {layer.name!r} has both include and exclude rules")
-        if any(_met(rule, net.state) for rule in include) or not (include or any(_met(r, net.state) for r in exclude)):
-            kept.append(layer)
-    return tuple(kept)
+    judged = [(layer, _kept(layer, net.state)) for layer in layers]
+    only_training = not any(kept and layer.is_source for layer, kept in judged)
+    return tuple(layer for layer, kept in judged if kept or (only_training and layer.is_source))
+
+
+def _kept(layer: Layer, state: Message) -> bool:
+    """Whether a layer's rules keep it."""
+    include, exclude = list(layer.message.include), list(layer.message.exclude)
+    if include and exclude:
+        raise ModelError(f"{layer.place}: layer {layer.name!r} has both include and exclude rules")
+    return any(_met(rule, state) for rule in include) or not (include or any(_met(rule, state) for rule in exclude))
 
 
 def _met(rule: Message, state: Message) -> bool:
@@ -150,10 +118,10 @@ def without_training(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     """Drop losses and accuracy; a SoftmaxWithLoss leaves the Softmax it contains."""
     kept = []
     for layer in layers:
-        if layer.type == "SoftmaxWithLoss" and layer.bottoms:
+        if is_classifying_loss(layer.type) and layer.bottoms:
             # Its second top, where there is one, holds the probabilities.
             top = layer.tops[1:2] or layer.tops or (layer.name,)
-            kept.append(Layer(layer.name, "Softmax", layer.bottoms[:1], top, layer.message))
-        elif layer.type not in _REPORTING and not layer.type.endswith("Loss"):
+            kept.append(replace(layer, type="Softmax", bottoms=layer.bottoms[:1], tops=top))
+        elif not is_reporting(layer.type):
             kept.append(layer)
     return tuple(kept)

@@ -1,22 +1,24 @@
-"""Where the numbers of a layer come from: a caffemodel, or a seeded draw."""
+"""Where the numbers of a layer come from: a caffemodel, or a seeded draw (`lrptool.loaders.caffe.fillers`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod, sqrt
+from math import prod
 from typing import Literal, Protocol
-
-import numpy as np
 
 from lrptool.errors import ModelError, did_you_mean
 from lrptool.graph import Array
-from lrptool.loaders.caffe.files import blob_array, blob_shape, stored_blobs
-from lrptool.loaders.caffe.schema import Message
+from lrptool.loaders.caffe.files import Caffemodel, blob_array, blob_shape, in_shape
+from lrptool.loaders.caffe.wire import StoredBlob
 from lrptool.loaders.caffe.wiring import Wired
 
-_MOST_NUMBERS = 2**28
+MOST_NUMBERS = 2**28
 """Twice the weights of the largest published classifiers: beyond it a size is a slip, and memory would run out."""
+
+Fill = float | Literal["he", "bilinear", "spread"]
+"""What an array is without a file: one number everywhere; random weights; a kernel that interpolates; or the mean
+square of what the layer reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +27,17 @@ class Blob:
 
     Parameters
     ----------
-    role : {"weight", "zeros", "ones"}
-        What it is without a file: a random weight, zeros (bias, mean), or ones (variance).
     shape : tuple of int
+    fill : float or str
+        What it is without a file.
     fan_in : int
         Products per output value, for the scale of random weights.
     transposed : bool
         Whether the file holds the matrix the other way round.
     """
 
-    role: Literal["weight", "zeros", "ones"]
     shape: tuple[int, ...]
+    fill: Fill = 0.0
     fan_in: int = 1
     transposed: bool = False
 
@@ -43,46 +45,17 @@ class Blob:
 class Weights(Protocol):
     """A source of weights; asked once per layer, in file order."""
 
-    def take(self, item: Wired, blobs: Sequence[Blob]) -> tuple[Array, ...]:
-        """Return the arrays of a layer in the shapes asked for; ModelError where they do not fit."""
+    def count(self, item: Wired) -> int | None:
+        """Return how many arrays there are for a layer; None where it may have as many as it likes."""
+
+    def take(self, item: Wired, blobs: Sequence[Blob], spread: float) -> tuple[Array, ...]:
+        """Return the arrays of a layer in the shapes asked for; ModelError where they do not fit.
+
+        ``spread`` estimates the mean square of what the layer reads.
+        """
 
     def finish(self) -> tuple[str, ...]:
         """Return notes once all layers have asked."""
-
-
-class RandomWeights:
-    """He-scaled normal weights, biases zero.
-
-    Parameters
-    ----------
-    seed : int
-        Of `numpy.random.default_rng`; layers draw in file order.
-
-    Notes
-    -----
-    Source: He et al. 2015, https://doi.org/10.1109/ICCV.2015.123, eq. 10.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._rng = np.random.default_rng(seed)
-
-    def take(self, item: Wired, blobs: Sequence[Blob]) -> tuple[Array, ...]:
-        """Draw the weights of a layer."""
-        for blob in blobs:
-            if prod(blob.shape) > _MOST_NUMBERS:
-                raise ModelError(f"layer {item.name!r}: {prod(blob.shape)} weights are more than any network has")
-        return tuple(self._draw(blob) for blob in blobs)
-
-    def _draw(self, blob: Blob) -> Array:
-        """Return one array."""
-        if blob.role == "weight":
-            return self._rng.normal(0, sqrt(2 / blob.fan_in), blob.shape).astype(np.float32)
-        return np.full(blob.shape, 1 if blob.role == "ones" else 0, np.float32)
-
-    def finish(self) -> tuple[str, ...]:
-        """Say that the weights mean nothing."""
-        return (f"weights are random (seed {self._seed}): the scores mean nothing",)
 
 
 class StoredWeights:
@@ -90,17 +63,18 @@ class StoredWeights:
 
     Parameters
     ----------
-    net : Message
-        A NetParameter with raw weights.
+    stored : Caffemodel
+        The file's content.
     where : str
         The file, for messages.
     """
 
-    def __init__(self, net: Message, where: str) -> None:
+    def __init__(self, stored: Caffemodel, where: str) -> None:
         self._where = where
-        self._blobs: dict[tuple[str, int], list[Message]] = {}
+        self._blobs: dict[tuple[str, int], list[StoredBlob]] = {}
+        self._shared: dict[str, Array] = {}
         counts: dict[str, int] = {}
-        for name, blobs in stored_blobs(net):
+        for name, blobs in stored.blobs:
             if not name.isprintable():
                 raise ModelError(f"{where}: damaged: a layer is called {name!r}")
             if blobs:
@@ -108,26 +82,38 @@ class StoredWeights:
                 counts[name] += 1
         self._used: set[str] = set()
 
-    def take(self, item: Wired, blobs: Sequence[Blob]) -> tuple[Array, ...]:
+    def count(self, item: Wired) -> int | None:
+        """Return how many arrays the file has for a layer."""
+        stored = self._blobs.get((item.layer.name, item.occurrence))
+        return None if stored is None else len(stored)
+
+    def take(self, item: Wired, blobs: Sequence[Blob], spread: float) -> tuple[Array, ...]:
         """Return the arrays of a layer."""
         layer = item.layer
         stored = self._blobs.get((layer.name, item.occurrence))
         if stored is None:
-            if not blobs:
-                return ()
+            if all(name in self._shared for name in layer.shared[: len(blobs)]) and len(layer.shared) >= len(blobs):
+                arrays = tuple(self._shared[name] for name in layer.shared[: len(blobs)])
+                return tuple(self._in_place(item, *pair) for pair in zip(arrays, blobs, strict=True))
             raise self._no_weights(item)
         self._used.add(layer.name)
         where = f"{self._where}: layer {item.name!r} ({layer.type})"
         if len(stored) != len(blobs):
             raise ModelError(f"{where}: expected {len(blobs)} blobs, found {len(stored)}: {_shapes(stored)}")
-        return tuple(self._fit(blob, wanted, where) for blob, wanted in zip(stored, blobs, strict=True))
+        arrays = tuple(
+            self._in_place(item, blob_array(blob, where), wanted) for blob, wanted in zip(stored, blobs, strict=True)
+        )
+        self._shared.update(zip(layer.shared, arrays, strict=False))
+        return arrays
 
-    def _fit(self, blob: Message, wanted: Blob, where: str) -> Array:
-        """Return one array in the shape asked for; only axes of size 1 may differ, they move no number."""
-        array = blob_array(blob, where)
+    def _in_place(self, item: Wired, array: Array, wanted: Blob) -> Array:
+        """Return an array in the shape asked for; only axes of size 1 may differ, they move no number."""
         if [size for size in array.shape if size != 1] != [size for size in wanted.shape if size != 1]:
-            raise ModelError(f"{where}: expected weights of shape {wanted.shape}, found {array.shape}")
-        return array.reshape(wanted.shape)
+            raise ModelError(
+                f"{self._where}: layer {item.name!r} ({item.layer.type}): expected weights of shape {wanted.shape}, "
+                f"found {array.shape}"
+            )
+        return in_shape(array, wanted.shape)
 
     def _no_weights(self, item: Wired) -> ModelError:
         """Return the error for a layer the file does not have."""
@@ -145,9 +131,15 @@ class StoredWeights:
         surplus = list(dict.fromkeys(name for name, _ in self._blobs if name not in self._used))
         if not surplus:
             return ()
-        return (f"weights of {len(surplus)} layers that the scores do not need were left out: {', '.join(surplus)}",)
+        shown = ", ".join(surplus[:20]) + (", …" if len(surplus) > 20 else "")
+        return (f"weights of {len(surplus)} layers that the scores do not need were left out: {shown}",)
 
 
-def _shapes(blobs: Sequence[Message]) -> str:
+def too_many(blob: Blob) -> bool:
+    """Whether an array is larger than any network's."""
+    return prod(blob.shape) > MOST_NUMBERS
+
+
+def _shapes(blobs: Sequence[StoredBlob]) -> str:
     """Return the shapes of blobs, for a message."""
     return ", ".join(str(blob_shape(blob)) for blob in blobs)

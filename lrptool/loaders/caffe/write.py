@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lrptool.files import replacing
-from lrptool.loaders.caffe.schema import Message, new_message
+from lrptool.loaders.caffe.wire import blob_fields, layer_bytes, sized
 
 
 def write_caffemodel(path: Path, name: str, blobs: Mapping[str, tuple[str, Sequence[ArrayLike]]]) -> None:
@@ -18,7 +18,7 @@ def write_caffemodel(path: Path, name: str, blobs: Mapping[str, tuple[str, Seque
     Parameters
     ----------
     path : Path
-        The file; it appears whole or not at all.
+        The file; it appears whole or not at all, and an existing one is replaced.
     name : str
         Of the network.
     blobs : mapping of str to (str, sequence of array)
@@ -29,13 +29,12 @@ def write_caffemodel(path: Path, name: str, blobs: Mapping[str, tuple[str, Seque
     OutputError
         The file cannot be written.
     """
-    net = new_message("NetParameter", raw=True)
-    net.name = name
-    for layer_name, (layer_type, arrays) in blobs.items():
-        layer = net.layer.add(name=layer_name, type=layer_type)
-        for array in arrays:
-            _fill(layer.blobs.add(), array)
-    _write(path, net)
+    with replacing(path, force=True) as stream:
+        stream.write(sized(1, name.encode()))
+        for layer_name, (layer_type, arrays) in blobs.items():
+            fields = [blob_fields(np.asarray(array, "<f4", order="C")) for array in arrays]
+            for piece in layer_bytes(layer_name, layer_type, fields):
+                stream.write(piece)
 
 
 def write_binaryproto(path: Path, mean: ArrayLike) -> None:
@@ -44,7 +43,7 @@ def write_binaryproto(path: Path, mean: ArrayLike) -> None:
     Parameters
     ----------
     path : Path
-        The file; it appears whole or not at all.
+        The file; it appears whole or not at all, and an existing one is replaced.
     mean : array (C, H, W)
 
     Raises
@@ -52,20 +51,7 @@ def write_binaryproto(path: Path, mean: ArrayLike) -> None:
     OutputError
         The file cannot be written.
     """
-    blob = new_message("BlobProto", raw=True)
-    _fill(blob, mean)
-    _write(path, blob)
-
-
-def _fill(blob: Message, array: ArrayLike) -> None:
-    """Put an array into a raw BlobProto."""
-    values = np.asarray(array, "<f4")
-    blob.shape.SetInParent()
-    blob.shape.dim.extend(values.shape)
-    blob.data.append(values.tobytes())
-
-
-def _write(path: Path, message: Message) -> None:
-    """Write a message; an existing file is replaced."""
+    head, numbers = blob_fields(np.asarray(mean, "<f4", order="C"))
     with replacing(path, force=True) as stream:
-        stream.write(message.SerializeToString())
+        stream.write(head)
+        stream.write(numbers)

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from lrptool.errors import ModelError, UnsupportedError, did_you_mean
 from lrptool.graph import Graph, TensorSpec
-from lrptool.loaders.caffe.translate import elementwise, linear, spatial, structure
+from lrptool.loaders.caffe.heads import Network
+from lrptool.loaders.caffe.spread import PIXELS
+from lrptool.loaders.caffe.translate import (
+    activations,
+    affine,
+    combine,
+    learned,
+    normalise,
+    pool,
+    resample,
+    structure,
+)
 from lrptool.loaders.caffe.translate.registry import TRANSLATORS, Step, Translation, translates
+from lrptool.loaders.caffe.translate.unsupported import ADVICE
 from lrptool.loaders.caffe.weights import Weights
-from lrptool.loaders.caffe.wiring import Names, Network, Wired
+from lrptool.loaders.caffe.wiring import Names, Wired
 from lrptool.ops import GraphBuilder
 
-__all__ = ["elementwise", "known_layer_types", "linear", "spatial", "structure", "translate", "translates"]
+__all__ = [
+    "activations",
+    "affine",
+    "combine",
+    "known_layer_types",
+    "learned",
+    "normalise",
+    "pool",
+    "resample",
+    "structure",
+    "translate",
+    "translates",
+]
 
 
 def known_layer_types() -> tuple[str, ...]:
@@ -43,29 +69,41 @@ def translate(name: str, network: Network, item_shape: tuple[int, int, int], wei
     names = Names(
         {network.input, *(text for item in network.layers for text in (item.name, *item.inputs, *item.outputs))}
     )
-    translation = Translation(builder, weights, names)
+    read = frozenset(tensor for item in network.layers for tensor in item.inputs) | {network.output}
+    translation = Translation(builder, weights, names, read, spread={network.input: PIXELS})
     for item in network.layers:
         _add(item, translation)
     output = translation.actual(network.output)
     if output == network.input:
-        raise ModelError(f"the scores {network.output!r} are the image itself")
+        raise ModelError(f"{network.source.place}: the scores {network.output!r} are the image itself")
+    if output in translation.constants:
+        raise ModelError(f"{network.source.place}: the scores {network.output!r} do not depend on the image")
     if network.softmax is not None:
-        step = Step(network.softmax, Translation(builder, weights, names, translation.aliases))
+        step = Step(network.softmax, translation)
         if step.axis(step.options("softmax_param").axis) != 1:
-            raise UnsupportedError(f"{step.where}: expected the classes on axis 1")
+            raise UnsupportedError(
+                f"{step.where}: expected the classes on axis 1",
+                hint="--output NAME takes the scores from another layer",
+            )
     return builder.finish(output, network.head)
+
+
+def _nearest(kind: str) -> str:
+    """Return a question for the known type that looks most like one, or what types there are."""
+    names = {name.lower(): name for name in TRANSLATORS}
+    close = get_close_matches(kind.lower(), names, n=1)
+    return f"did you mean '{names[close[0]]}'?" if close else did_you_mean(kind, TRANSLATORS)
 
 
 def _add(item: Wired, translation: Translation) -> None:
     """Translate one layer."""
     kind = item.layer.type
+    step = Step(item, translation)
     if kind not in TRANSLATORS:
         raise UnsupportedError(
-            f"layer {item.name!r}: layer type '{kind}' is not supported", hint=did_you_mean(kind, TRANSLATORS)
+            f"{item.layer.place}: layer {item.name!r}: layer type '{kind}' is not supported",
+            hint=ADVICE.get(kind) or f"{_nearest(kind)}; --output NAME takes the scores from a layer before it",
         )
-    if len(item.outputs) != 1 and kind != "Split":
-        raise UnsupportedError(f"layer {item.name!r} ({kind}): expected one top, found {len(item.outputs)}")
-    step = Step(item, translation)
     TRANSLATORS[kind](step)
     if not step.took_weights:
-        translation.weights.take(item, ())
+        step.weights()

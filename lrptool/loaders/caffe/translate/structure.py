@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import prod
 
 from lrptool.errors import ModelError, UnsupportedError
 from lrptool.loaders.caffe.translate.registry import Step, translates
+
+_MOST_TILES = 2**16
 
 
 @translates("Split")
 def split(step: Step) -> None:
     """One tensor under several names: no node."""
     step.alias(*[step.input] * len(step.item.outputs))
-
-
-@translates("Concat")
-def concat(step: Step) -> None:
-    """Concat; one bottom stays what it is."""
-    options = step.options("concat_param")
-    if options.HasField("concat_dim") and options.HasField("axis"):
-        raise ModelError(f"{step.where}: expected axis or concat_dim, found both")
-    axis = step.axis(options.concat_dim if options.HasField("concat_dim") else options.axis)
-    if len(step.inputs) == 1:
-        step.alias(step.input)
-    else:
-        step.node("Concat", *step.inputs, axis=axis)
 
 
 @translates("Flatten")
@@ -75,3 +65,66 @@ def _item(step: Step, sizes: list[int], total: int) -> tuple[int, ...]:
             f"{step.where}: expected the {total} values of an item to stay together, found shape {tuple(sizes)}"
         )
     return tuple(item)
+
+
+@translates("Slice")
+def cut(step: Step) -> None:
+    """Split at the points given, or into equal parts."""
+    options = step.options("slice_param")
+    if options.HasField("slice_dim") and options.HasField("axis"):
+        raise ModelError(f"{step.where}: expected axis or slice_dim, found both")
+    axis = step.axis(options.slice_dim if options.HasField("slice_dim") else options.axis)
+    size, tops, points = step.shape(step.input)[axis] or 0, len(step.item.outputs), list(options.slice_point)
+    if points and len(points) != tops - 1:
+        raise ModelError(f"{step.where}: expected {tops - 1} slice points for {tops} tops, found {len(points)}")
+    if not points:
+        if tops < 1 or size % tops:
+            raise ModelError(f"{step.where}: {size} values along axis {axis} do not go into {tops} equal parts")
+        points = [size // tops * k for k in range(1, tops)]
+    sizes = tuple(after - before for before, after in pairwise((0, *points, size)))
+    if min(sizes) < 1:
+        raise ModelError(f"{step.where}: slice points {points} do not rise from 0 to {size}")
+    if tops == 1:
+        step.alias(step.input)
+    else:
+        step.parts("Split", step.input, axis=axis, split=sizes)
+
+
+@translates("Permute")
+def permute(step: Step) -> None:
+    """Transpose; axes the file leaves out follow in their order."""
+    order = list(step.options("permute_param").order)
+    rank = len(step.shape(step.input))
+    if len(set(order)) != len(order) or any(axis >= rank for axis in order):
+        raise ModelError(f"{step.where}: expected an order of the axes 0 to {rank - 1}, found {order}")
+    perm = (*order, *(axis for axis in range(rank) if axis not in order))
+    if perm[0] != 0:
+        raise UnsupportedError(f"{step.where}: moves the axis of the images of a batch (order {perm})")
+    if perm == tuple(range(rank)):
+        step.alias(step.input)
+    else:
+        step.node("Transpose", step.input, perm=perm)
+
+
+@translates("ShuffleChannel")
+def shuffle(step: Step) -> None:
+    """Channels of all groups in turns (Zhang et al. 2018, doi:10.1109/CVPR.2018.00716)."""
+    group = step.options("shuffle_channel_param").group
+    channels, height, width = step.image_shape()
+    if group < 1 or channels % group:
+        raise ModelError(f"{step.where}: {channels} channels do not go into {group} groups")
+    parted = step.helper("groups", "Reshape", (step.input,), shape=(group, channels // group, height, width))
+    turned = step.helper("turns", "Transpose", (parted,), perm=(0, 2, 1, 3, 4))
+    step.node("Reshape", turned, shape=(channels, height, width))
+
+
+@translates("Tile")
+def tile(step: Step) -> None:
+    """Copies one after another along an axis."""
+    options = step.options("tile_param")
+    axis, tiles = step.axis(options.axis), options.tiles
+    if not 1 <= tiles <= _MOST_TILES:
+        raise ModelError(f"{step.where}: expected tiles of 1 or more, found {tiles}")
+    repeats = [1] * len(step.shape(step.input))
+    repeats[axis] = tiles
+    step.node("Tile", step.input, repeats=tuple(repeats))

@@ -1,4 +1,4 @@
-"""Local response normalisation and batch normalisation."""
+"""Local response normalisation."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from lrptool.errors import ModelError, UnsupportedError
+from lrptool.errors import UnsupportedError
 from lrptool.graph import Attribute, Graph, Node, Shape
 from lrptool.ops.activation import PASS
-from lrptool.ops.base import LinearMap, OnnxNode, Operator, Passage, Spelling, Treatment, Values, WeightPart
+from lrptool.ops.axes import stabilise
+from lrptool.ops.base import OnnxNode, Operator, Passage, Spelling, Treatment, Values, misfit
 from lrptool.ops.registry import register
 
 _AXES = {"LRN": (1,), "LRNWithinChannel": (2, 3)}
@@ -61,11 +61,6 @@ class _Normalisation:
         return direct - lateral
 
 
-def _stabilise(z: Values, epsilon: float) -> Values:
-    """z ± ε, by the sign of z; sign(0) = +1."""
-    return z + np.where(z < 0, -epsilon, epsilon).astype(z.dtype)
-
-
 def _taylor(passage: Passage) -> tuple[Values, ...]:
     """Shares of the first-order expansion of y_k at the point where only x_k is left.
 
@@ -76,7 +71,7 @@ def _taylor(passage: Passage) -> tuple[Values, ...]:
     x, squares = n.x, n.x * n.x
     own = x * (n.k + n.factor * squares) ** -n.beta
     pull = -2 * n.factor * n.beta * x * n.scale ** (-n.beta - 1)
-    s = n.r / _stabilise(own + pull * (n.window(squares) - squares), passage.epsilon)
+    s = n.r / stabilise(own + pull * (n.window(squares) - squares), passage.epsilon)
     return (own * s + squares * (n.window(pull * s, mirrored=True) - pull * s),)
 
 
@@ -90,7 +85,7 @@ def _linearised(passage: Passage) -> tuple[Values, ...]:
     """x times the derivative of y's weighted sum: the epsilon rule on the layer's own linearisation."""
     n = _Normalisation(passage)
     y = n.x * n.scale**-n.beta
-    return (n.x * n.gradient(n.r / _stabilise(y, passage.epsilon)),)
+    return (n.x * n.gradient(n.r / stabilise(y, passage.epsilon)),)
 
 
 _INPUTS = frozenset({"inputs"})
@@ -110,9 +105,9 @@ class _Lrn(Operator):
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
         """As the input."""
         if len(shapes[0]) != 4:
-            raise ModelError(f"node {node.name!r}: expected an input (N, C, H, W), found shape {shapes[0]}")
+            raise misfit(node, f"expected an input (N, C, H, W), found shape {shapes[0]}")
         if node.integer("size") < 1:
-            raise ModelError(f"node {node.name!r}: expected a size of at least 1, found {node.integer('size')}")
+            raise misfit(node, f"expected a size of at least 1, found {node.integer('size')}")
         return (shapes[0],)
 
     def nonnegative(self, node: Node, inputs: Sequence[bool]) -> bool:
@@ -130,7 +125,7 @@ class Lrn(_Lrn):
         """As the input."""
         if node.integer("size") % 2 == 0:
             raise UnsupportedError(
-                f"node {node.name!r} (LRN): expected an odd size, found {node.integer('size')}",
+                f"node {node.name!r} ({node.op}): expected an odd size, found {node.integer('size')}",
                 hint="a neighbourhood of even size has no centre, and runtimes refuse it",
             )
         return super().infer(node, shapes)
@@ -168,55 +163,3 @@ class LrnWithinChannel(_Lrn):
                 names["beta"]: np.array(-node.number("beta"), np.float32),
             },
         )
-
-
-class AffineMap:
-    """A factor and a shift per channel as a linear map.
-
-    Parameters
-    ----------
-    weight, bias : float32 or float64 (C,)
-    rank : int
-        Number of axes of the tensors it is applied to.
-    """
-
-    def __init__(self, weight: Values, bias: Values, rank: int) -> None:
-        shape = (-1, *(1,) * (rank - 2))
-        self._weight, self._bias = weight.reshape(shape), bias.reshape(shape)
-
-    def gather(self, k: int, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> None:
-        """Return nothing: where it matters, it is folded into a layer."""
-        return
-
-    def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
-        """Return ŵ x."""
-        return xs[0] * part.of(self._weight).astype(xs[0].dtype)
-
-    def transpose(self, s: Values, part: WeightPart) -> tuple[Values, ...]:
-        """Return ŵ s."""
-        return (s * part.of(self._weight).astype(s.dtype),)
-
-    def bias(self, part: WeightPart, like: Values) -> Values:
-        """Return the bias' part, (C, 1, 1)."""
-        return part.of(self._bias.astype(like.dtype, copy=False))
-
-
-@register
-class BatchNormalization(Operator):
-    """(x − mean) / √(variance + ε) · scale + bias, with the statistics of the training set."""
-
-    name = "BatchNormalization"
-    default = "epsilon"
-    treatments = {"pass": PASS}
-
-    def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
-        """As the input."""
-        if any(shape != (shapes[0][1],) for shape in shapes[1:]):
-            raise ModelError(f"node {node.name!r}: statistics {shapes[1:]} do not fit an input of shape {shapes[0]}")
-        return (shapes[0],)
-
-    def linear_map(self, node: Node, graph: Graph) -> LinearMap:
-        """Return it as one factor and one shift per channel."""
-        scale, bias, mean, variance = (graph.constants[name].astype(np.float64) for name in node.inputs[1:])
-        weight = scale / np.sqrt(variance + node.number("epsilon"))
-        return AffineMap(weight, bias - mean * weight, len(graph.tensors[node.inputs[0]].shape))

@@ -1,0 +1,48 @@
+"""Files of bytes: reading them whole, and saying what they are when they are something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lrptool.errors import ModelError, UnsupportedError
+
+_OTHER_FORMATS = {
+    b"\x89HDF": "an HDF5 file",
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"version https://git-lfs": "a Git LFS pointer, not the file it points to",
+    b"<!DOCTYPE": "a web page",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+}
+
+
+def read_bytes(path: Path, kind: str) -> bytes:
+    """Return a whole file.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+        What it should be, for messages: ``an ONNX file``.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be read or is empty.
+    UnsupportedError
+        It begins like a file of another kind.
+    """
+    # Of what is no file (a pipe, a device) the end may never come.
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ModelError(f"{path}: cannot be read: not a file")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    for signature, name in _OTHER_FORMATS.items():
+        if data.startswith(signature):
+            raise UnsupportedError(f"{path}: expected {kind}, found {name} ({len(data)} bytes)")
+    if not data:
+        raise ModelError(f"{path}: the file is empty (0 bytes)", hint="fetch it again")
+    return data
