@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lrptool.graph.graph import Array, Graph
-from lrptool.graph.node import Node
+from lrptool.graph.node import Attribute, Node
 
 _UNTOUCHED = ("Identity", "Dropout")
-_CHANNEL_AXIS_FIRST = ("Conv", "Gemm")
+_FOLDED = ("Conv", "Gemm", "BatchNormalization")
+"""Operators a normalisation behind them can be folded into: their weights have the output channels on axis 0."""
 
 
 def prune(graph: Graph) -> Graph:
@@ -52,40 +54,57 @@ def drop_identities(graph: Graph) -> Graph:
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
-    """Fold a batch normalisation into the convolution or dense layer that alone feeds it.
+    """Fold a batch normalisation into the convolution, dense layer or normalisation that alone feeds it.
 
     W' = w W and b' = w (b − mean) + shift, with w = scale / √(variance + ε): exact, zero padding included, because the
     layer comes first. A normalisation in front of a layer stays: its shift does not reach the padding.
     """
-    producers, consumers = graph.producers, graph.consumers
+    readers = {name: len(nodes) for name, nodes in graph.consumers.items()}
     constants = dict(graph.constants)
-    replaced: dict[str, Node] = {}
-    gone: dict[str, str] = {}
-    for norm in graph.nodes:
-        if norm.op != "BatchNormalization":
-            continue
-        layer = producers.get(norm.inputs[0])
-        shared = layer is None or any(len(consumers[name]) > 1 for name in (layer.inputs[1], norm.inputs[0]))
-        if layer is None or layer.op not in _CHANNEL_AXIS_FIRST or shared or norm.inputs[0] == graph.output:
-            continue
-        weight, bias = _folded(layer, norm, graph.constants)
-        names = (f"{layer.name}/weight+{norm.name}", f"{layer.name}/bias+{norm.name}")
-        constants.update(zip(names, (weight, bias), strict=True))
-        replaced[layer.name] = replace(layer, inputs=(layer.inputs[0], *names), outputs=norm.outputs)
-        gone[norm.name] = norm.inputs[0]
-    nodes = tuple(replaced.get(node.name, node) for node in graph.nodes if node.name not in gone)
-    tensors = {name: spec for name, spec in graph.tensors.items() if name not in gone.values()}
-    return prune(replace(graph, nodes=nodes, constants=constants, tensors=tensors)) if gone else graph
+    nodes: dict[str, Node] = {}
+    writers: dict[str, str] = {}
+    for node in graph.nodes:
+        made = node
+        source = node.inputs[0] if node.inputs else ""
+        layer = nodes.get(writers.get(source, ""))
+        alone = readers.get(source) == 1 and source != graph.output
+        foldable = layer is not None and layer.op in _FOLDED and readers.get(layer.inputs[1], 1) == 1
+        if node.op == "BatchNormalization" and layer is not None and foldable and alone:
+            del nodes[layer.name]
+            made, added = _folded(layer, node, constants)
+            constants.update(added)
+        nodes[made.name] = made
+        writers.update(dict.fromkeys(made.outputs, made.name))
+    if len(nodes) == len(graph.nodes):
+        return graph
+    kept = {name: spec for name, spec in graph.tensors.items() if name in writers or name == graph.input.name}
+    return prune(replace(graph, nodes=tuple(nodes.values()), constants=constants, tensors=kept))
 
 
-def _folded(layer: Node, norm: Node, constants: Mapping[str, Array]) -> tuple[Array, Array]:
-    """Return weights and bias of a layer with the normalisation behind it, computed in float64."""
+def _folded(layer: Node, norm: Node, constants: Mapping[str, Array]) -> tuple[Node, dict[str, Array]]:
+    """Return a layer with the normalisation behind it in its weights, computed in float64, and its new constants."""
+    factor, offset = _affine(norm, constants)
+    if layer.op == "BatchNormalization":
+        weight, bias = _affine(layer, constants)
+        ones, zeros = np.ones_like(factor), np.zeros_like(factor)
+        values = {"scale": weight * factor, "bias": factor * bias + offset, "mean": zeros, "variance": ones}
+        attributes: dict[str, Attribute] = {"epsilon": 0.0}
+    else:
+        weight = constants[layer.inputs[1]].astype(np.float64)
+        bias = constants[layer.inputs[2]].astype(np.float64) if len(layer.inputs) > 2 else np.zeros_like(factor)
+        folded = weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))
+        values = {"weight": folded, "bias": factor * bias + offset}
+        attributes = dict(layer.attributes)
+    added = {f"{layer.name}/{key}+{norm.name}": value.astype(np.float32) for key, value in values.items()}
+    inputs = (layer.inputs[0], *added)
+    return replace(layer, inputs=inputs, outputs=norm.outputs, attributes=attributes), added
+
+
+def _affine(norm: Node, constants: Mapping[str, Array]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a normalisation as factor and offset per channel."""
     scale, shift, mean, variance = (constants[name].astype(np.float64) for name in norm.inputs[1:])
     factor = scale / np.sqrt(variance + norm.number("epsilon"))
-    weight = constants[layer.inputs[1]].astype(np.float64)
-    bias = constants[layer.inputs[2]].astype(np.float64) if len(layer.inputs) > 2 else np.zeros_like(factor)
-    folded = weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))
-    return folded.astype(np.float32), (factor * (bias - mean) + shift).astype(np.float32)
+    return factor, shift - factor * mean
 
 
 def mark_nonnegative(graph: Graph, is_nonnegative: Callable[[Node, Sequence[bool]], bool]) -> Graph:

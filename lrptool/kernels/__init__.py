@@ -9,7 +9,7 @@ from lrptool.kernels.memory import MEMORY, Memory, give_back
 from lrptool.kernels.pooling import TransposedAverage, Windows, add_route
 from lrptool.kernels.records import ALL, EVERYWHERE, NEG, NEGATIVE, ONE, POS, POSITIVE
 from lrptool.kernels.schedule import Place, Run, Schedule
-from lrptool.kernels.sums import TransposedSum, add_copy
+from lrptool.kernels.sums import TransposedScale, add_copy
 
 __all__ = [
     "ALL",
@@ -32,7 +32,7 @@ __all__ = [
     "TransposedAverage",
     "TransposedConv",
     "TransposedDense",
-    "TransposedSum",
+    "TransposedScale",
     "Windows",
     "add_copy",
     "add_route",

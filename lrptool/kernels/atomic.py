@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 
 from lrptool.kernels.jit import kernel
 
-PIECES_PER_THREAD = 6
+PIECES_PER_THREAD = 12
 """Pieces a task is cut into per thread: small enough to even out, large enough to keep neighbours in one cache."""
 
 _PATIENCE = 4096

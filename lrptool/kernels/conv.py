@@ -63,7 +63,11 @@ class _Axis:
 
 @dataclass(frozen=True, slots=True)
 class _Product:
-    """Packed weights (G, B, K, rows), the offsets of their terms (slots, taps), and where the steps land."""
+    """Packed weights (G, B, K, rows), the offsets of their terms (slots, taps), and where the steps land.
+
+    Sources of neighbouring columns lie `apart`. Columnar planes are read in order; as whole planes, every term of a
+    1 × 1 product would lie on another page.
+    """
 
     weights: Values
     offsets: Offsets
@@ -72,9 +76,10 @@ class _Product:
     y: _Axis
     x: _Axis
     cols: int
+    apart: int
 
     @classmethod
-    def of(cls, terms: Values, offsets: Offsets, y: _Axis, x: _Axis, cols: int) -> _Product:
+    def of(cls, terms: Values, offsets: Offsets, y: _Axis, x: _Axis, cols: int, *, columnar: bool = False) -> _Product:
         """Choose a tile for terms (G, K, I) and cut them into its blocks, the last one filled up with zeros."""
         groups, count, channels = terms.shape
         shape = best_shape(channels, y.steps * cols)
@@ -83,7 +88,10 @@ class _Product:
         padded = np.zeros((groups, count, blocks * rows), terms.dtype)
         padded[..., :channels] = terms
         weights = np.ascontiguousarray(padded.reshape(groups, count, blocks, rows).transpose(0, 2, 1, 3))
-        return cls(weights, offsets, shape, channels, y, x, cols)
+        width = width_of(shape, terms.dtype.itemsize)
+        if columnar:
+            offsets = np.arange(len(offsets))[:, None] * width + np.zeros_like(offsets)
+        return cls(weights, offsets, shape, channels, y, x, cols, len(offsets) * width if columnar else width)
 
     def add_to(
         self,
@@ -117,6 +125,7 @@ class _Product:
             flags=flags,
             weights=schedule.hold(self.weights),
             table=schedule.table(self.offsets),
+            apart=self.apart,
             x=x,
             out=out,
             channels=self.channels,
@@ -176,12 +185,20 @@ class _Padding:
 
 @dataclass(frozen=True, slots=True)
 class _Packed:
-    """Packed weights of every phase, output channels, planes per group and part, and whether channels are summed."""
+    """Packed weights of every phase, output channels, planes per group and part.
+
+    With `summed` the channels of a group are one plane. With `columnar` planes lie side by side, column by column.
+    """
 
     phases: Sequence[_Product]
     channels: int
     slots: int
     summed: bool
+    columnar: bool
+
+    def column(self, itemsize: int) -> int:
+        """Values of a column, as wide as the tiles; 0 where planes are kept whole."""
+        return width_of(self.phases[0].shape, itemsize) if self.columnar else 0
 
 
 class TransposedConv:
@@ -219,7 +236,7 @@ class TransposedConv:
             grouped = [part[:, :1] for part in grouped]
         stacked = np.concatenate(grouped, axis=1)
         phases = [self._phase(stacked, a, b) for a in range(g.strides[0]) for b in range(g.strides[1])]
-        return _Packed(phases, channels, grouped[0].shape[1], summed)
+        return _Packed(phases, channels, grouped[0].shape[1], summed, _is_single(g) and stacked.shape[1] > 1)
 
     def add_to(
         self, schedule: Schedule, fractions: Sequence[Fraction], x: Place, part: int, out: Place, *, accumulate: bool
@@ -237,15 +254,16 @@ class TransposedConv:
         """
         g, packed = self._geometry, self._packed
         slots = packed.slots * len(fractions)
-        planes = schedule.scratch(g.group * slots * self._plane, SLACK)
+        values = self._group_values(slots, schedule.dtype.itemsize)
+        planes = schedule.scratch(g.group * values, SLACK)
         flags = schedule.flags(schedule.batch * g.group * slots)
         for number, fraction in enumerate(fractions):
             self._add_packing(schedule, fraction, planes, flags, slots, number * packed.slots)
         group = object()
         for phase in packed.phases:
-            phase.add_to(
-                schedule, planes, slots * self._plane, flags, x, part, out, g.in_size, group, accumulate=accumulate
-            )
+            # A phase without taps writes zeros: nothing to add.
+            if phase.offsets.size or not accumulate:
+                phase.add_to(schedule, planes, values, flags, x, part, out, g.in_size, group, accumulate=accumulate)
 
     def _add_packing(
         self, schedule: Schedule, fraction: Fraction, planes: Place, flags: int, slots: int, slot: int
@@ -257,12 +275,15 @@ class TransposedConv:
         if packed.summed:
             band = min(band, max(1, height // _BANDS))
         maps = g.group * -(-height // band) if packed.summed else packed.channels
+        column = packed.column(schedule.dtype.itemsize)
+        if column:
+            band = column * max(1, _BAND // column)
         schedule.add(
             PACK,
             schedule.batch * maps,
             reads=fraction.reads(),
             writes=planes,
-            own=band * width,
+            own=band if column else band * width,
             group="packing",
             planes=planes,
             flags=flags,
@@ -273,13 +294,21 @@ class TransposedConv:
             slot=slot,
             height=height,
             width=width,
-            plane_values=self._plane,
+            plane_values=self._group_values(slots, schedule.dtype.itemsize) if column else self._plane,
             cols=self._cols,
             top=self._y.before,
             left=self._x.before,
             band=band,
+            column=column,
             **fraction.fields(),
         )
+
+    def _group_values(self, slots: int, itemsize: int) -> int:
+        """Values of a group's planes."""
+        column = self._packed.column(itemsize)
+        if not column:
+            return slots * self._plane
+        return slots * column * -(-prod(self._geometry.out_size) // column)
 
     def _taps(self, axis: int, phase: int) -> list[tuple[int, int]]:
         """Taps of one axis that reach input positions of a phase, each with its shift in the padded plane."""
@@ -304,7 +333,13 @@ class TransposedConv:
         terms = taken.transpose(0, 1, 3, 4, 2).reshape(groups, slots * len(ys) * len(xs), channels)
         taps = np.array([shift_y * self._cols + shift_x for _, shift_y in ys for _, shift_x in xs], np.int64)
         offsets = np.arange(slots)[:, None] * self._plane + taps
-        return _Product.of(terms, offsets, self._landing(0, a), self._landing(1, b), self._cols)
+        columnar = _is_single(self._geometry) and slots > 1
+        return _Product.of(terms, offsets, self._landing(0, a), self._landing(1, b), self._cols, columnar=columnar)
+
+
+def _is_single(g: Geometry) -> bool:
+    """Whether a convolution takes single values, without padding: nothing is shifted against anything."""
+    return g.kernel == (1, 1) and not any(g.pads)
 
 
 def _flat(g: Geometry) -> Geometry:

@@ -14,7 +14,7 @@ from lrptool.kernels.pieces.dense import COLUMNS, dense_forward
 from lrptool.kernels.pieces.weigh import CHUNK
 from lrptool.kernels.records import DENSE, ONE
 from lrptool.kernels.schedule import Place, Schedule
-from lrptool.kernels.sums import TransposedSum
+from lrptool.kernels.sums import TransposedScale
 
 Values = NDArray[np.floating[Any]]
 
@@ -68,7 +68,7 @@ class TransposedDense:
         """Add the task that forms one fraction of all outputs."""
         count = self._weight.shape[0]
         s = schedule.scratch(count)
-        TransposedSum(count, (1.0,)).add_to(schedule, [fraction], s, ONE, s, accumulate=False)
+        TransposedScale(count, [np.ones(1)]).add_to(schedule, [fraction], s, ONE, s, accumulate=False)
         return s
 
     def _add(

@@ -33,11 +33,13 @@ _FRACTION = "r den z epsilon clip where normalised"
 
 TABLES = {
     PACK: _record(
-        f"{_FRACTION} planes flags channels summed groups slots slot height width plane_values cols top left band",
+        f"{_FRACTION} planes flags channels summed groups slots slot "
+        "height width plane_values cols top left band column",
         "coefficient",
     ),
     PRODUCT: _record(
-        "planes flags weights table x out channels groups blocks slots taps plane_values tile steps_y steps_x cols "
+        "planes flags weights table x out channels groups blocks slots taps plane_values apart tile steps_y steps_x "
+        "cols "
         "stride_y start_y from_y to_y stride_x start_x from_x to_x height width part accumulate together direct"
     ),
     ROUTE: _record(
@@ -49,7 +51,7 @@ TABLES = {
         "planes height width out_height out_width kernel_y kernel_x stride_y stride_x top left",
         "coefficient",
     ),
-    WEIGH: _record(f"{_FRACTION} x out values part accumulate", "coefficient"),
+    WEIGH: _record(f"{_FRACTION} weights x out channels values part accumulate", "coefficient"),
     DENSE: _record(
         "first second weights x out rows columns items squared part accumulate",
         "first_positive first_negative second_positive second_negative",

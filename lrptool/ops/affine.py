@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from lrptool.graph import Graph, Node, Shape
+from lrptool.kernels import TransposedScale
 from lrptool.ops.activation import PASS
 from lrptool.ops.axes import per_channel
 from lrptool.ops.base import LinearMap, Operator, Values, WeightPart, misfit
@@ -20,16 +22,18 @@ class AffineMap:
     Parameters
     ----------
     weight, bias : float32 or float64 (C,)
-    rank : int
-        Number of axes of the tensors it is applied to.
+    item_shape : tuple of int
+        Of the tensors it is applied to, (C, …).
     """
 
-    def __init__(self, weight: Values, bias: Values, rank: int) -> None:
+    def __init__(self, weight: Values, bias: Values, item_shape: tuple[int, ...]) -> None:
+        rank = 1 + len(item_shape)
         self._weight, self._bias = per_channel(weight, rank), per_channel(bias, rank)
+        self._values = prod(item_shape[1:])
 
-    def gather(self, k: int, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> None:
-        """Return nothing: where it matters, it is folded into a layer."""
-        return
+    def gather(self, k: int, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> TransposedScale:
+        """Return the kernel that weighs fractions channel by channel."""
+        return TransposedScale(self._values, [part.of(self._weight).reshape(-1).astype(dtype) for part in parts])
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return ŵ x."""
@@ -62,4 +66,4 @@ class BatchNormalization(Operator):
         """Return it as one factor and one shift per channel."""
         scale, bias, mean, variance = (graph.constants[name].astype(np.float64) for name in node.inputs[1:])
         weight = scale / np.sqrt(variance + node.number("epsilon"))
-        return AffineMap(weight, bias - mean * weight, len(graph.tensors[node.inputs[0]].shape))
+        return AffineMap(weight, bias - mean * weight, graph.tensors[node.inputs[0]].item_shape)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from lrptool.graph import Graph, Node, Shape
-from lrptool.kernels import Gather, TransposedSum
+from lrptool.kernels import Gather, TransposedScale
 from lrptool.ops.axes import broadcast, reduce_to
 from lrptool.ops.base import LinearMap, OnnxNode, Operator, Spelling, Values, WeightPart, misfit
 from lrptool.ops.registry import register
@@ -38,7 +38,7 @@ class SumMap:
         if len(set(self._shapes)) > 1:
             return None
         values = prod(size for size in self._shapes[0][1:] if size is not None)
-        return TransposedSum(values, [float(part.of(self._weights[k])) for part in parts])
+        return TransposedScale(values, [part.of(self._weights[k]).reshape(1) for part in parts])
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return Σₖ ŵₖ xₖ."""

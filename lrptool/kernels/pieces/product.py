@@ -91,8 +91,9 @@ def product_pieces(task, begin, end, places, bases, flags, tables, own, own_term
     """Compute tiles [begin, end): their number counts items, groups, and blocks of channels and columns of positions.
 
     Weights are (groups, blocks, slots · taps, rows of the tile); offsets stand in `tables` from `table` on, one per
-    slot and tap. Slots whose flag is 0 are left out of the sum. A block of weights meets `together` columns in turn,
-    then these columns meet the next block. Each output is summed by one thread in one order.
+    slot and tap; the sources of neighbouring columns lie `apart`. Slots whose flag is 0 are left out of the sum. A
+    block of weights meets `together` columns in turn, then these meet the next block. Each output is summed by one
+    thread in one order.
     """
     rows, vecs = _ROWS[task.tile], _VECS[task.tile]
     width = vecs * (_REGISTER // own.itemsize)
@@ -117,7 +118,8 @@ def product_pieces(task, begin, end, places, bases, flags, tables, own, own_term
         q = column * width
         if terms > 0:
             weights = values_at(places[task.weights], 0, (g * blocks + block) * all_terms * rows, 1, bases, own)
-            source = values_at(places[task.planes], n, g * task.plane_values + q, 1, bases, own)
+            at = g * task.plane_values + column * task.apart
+            source = values_at(places[task.planes], n, at, 1, bases, own)
             w, s, t = pointer_to(weights, 0), pointer_to(source, 0), pointer_to(scratch, 0)
             if whole:
                 o, p = pointer_to(table, 0), pointer_to(tables, 0)

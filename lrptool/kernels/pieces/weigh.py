@@ -35,12 +35,21 @@ def weigh_into(values, x, part, accumulate, out, stride):  # type: ignore[no-unt
 
 @kernel()
 def weigh_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyped-def]
-    """Write fractions of r (values), times the part of x, or add them; pieces count items, then chunks of values."""
+    """Write fractions of r (channels, values), times a weight per channel and the part of x, or add them.
+
+    Pieces count items, channels and chunks of values.
+    """
     chunks = -(-task.values // CHUNK)
     for step in range(begin, end):
-        n, low = step // chunks, step % chunks * CHUNK
+        row, low = step // chunks, step % chunks * CHUNK
+        n, c = row // task.channels, row % task.channels
+        skip = c * task.values + low
         s = own[: min(CHUNK, task.values - low)]
-        fractions_of(task, n, low, places, bases, s)
-        x = values_at(places[task.x], n, low, s.size, bases, own)
-        out = values_at(places[task.out], n, low, s.size, bases, own)
+        fractions_of(task, n, skip, places, bases, s)
+        weight = values_at(places[task.weights], 0, c, 1, bases, own)[0]
+        if weight != 1:
+            for k in range(s.size):
+                s[k] *= weight
+        x = values_at(places[task.x], n, skip, s.size, bases, own)
+        out = values_at(places[task.out], n, skip, s.size, bases, own)
         weigh_into(s, x, task.part, task.accumulate != 0, out, 1)
