@@ -20,12 +20,14 @@ from lrptool.engine import (
     Entry,
     Forward,
     Program,
+    fitting_batch,
     initial_relevance,
     probabilities_of,
+    resident,
     scores_of,
     set_threads,
 )
-from lrptool.errors import InputError, NumericError
+from lrptool.errors import ConfigError, InputError, NumericError
 from lrptool.graph import Array, Graph
 from lrptool.imaging import Preprocessing, check_array, load_array, load_image, to_rgb
 from lrptool.rules import Composite
@@ -110,6 +112,24 @@ class Model:
             return Composite.load(name)
         preset: Composite = self._once(("composite", name), lambda: Composite.load(name))
         return preset
+
+    def batch_size(self, memory: int, composite: str | Composite | None = None) -> int:
+        """Return how many pictures can be explained at a time within some bytes of resident memory.
+
+        Raises
+        ------
+        ConfigError
+            Not even one fits.
+        """
+        program = self.program(composite)
+        fitting = fitting_batch(program, memory)
+        if not fitting:
+            least = (resident() + 2 * program.item_bytes()) >> 20
+            raise ConfigError(
+                f"model '{self.name}', composite '{program.composite}': {memory >> 20} MB are too few for one picture",
+                hint=f"give about {least} MB, or a composite with fewer weights to keep, such as epsilon",
+            )
+        return fitting
 
     def _once(self, key: Any, make: Any) -> Any:
         """Return what was made for a key, making it under a lock the first time."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from lrptool.cli.options import (
+    Bytes,
     Finite,
     chosen_composite,
     model_options,
@@ -62,7 +64,8 @@ COLOUR_MAPS = (
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per result.")
 @click.option("--audit", is_flag=True, help="Print relevance in and out of every node, and what took the difference.")
 @click.option("--force", is_flag=True, help="Replace files that are there already.")
-@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Pictures computed together.")
+@click.option("--batch-size", type=click.IntRange(1), help="Pictures computed together.  [default: 8]")
+@click.option("--memory", type=Bytes(), help="Choose the batch size so that so much memory is enough, e.g. 2G.")
 @picture_options
 @click.option("-q", "--quiet", is_flag=True, help="No remarks on stderr.")
 def command(images: tuple[str, ...], **given: Any) -> int:
@@ -74,9 +77,13 @@ def command(images: tuple[str, ...], **given: Any) -> int:
     from lrptool.engine import is_compiled  # noqa: PLC0415
 
     composite = chosen_composite(given)
+    if given["memory"] and given["batch_size"]:
+        raise click.UsageError("--memory chooses the batch size: --batch-size is not needed")
     wishes = Wishes.of(given, images)
     model = open_model(given)
     notes(model.notes, quiet=given["quiet"])
     if not is_compiled():
         note("compiling kernels (once)", quiet=given["quiet"])
+    if given["memory"]:
+        wishes = replace(wishes, batch_size=model.batch_size(given["memory"], composite))
     return run(model, images, composite, wishes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +27,20 @@ class Finite(click.FloatRange):
         if not abs(number) <= _LARGEST:
             self.fail(f"expected a finite number, found {value!r}", param, ctx)
         return number
+
+
+class Bytes(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions
+    """An amount of memory: a number, with K, M, G or T for powers of 1024."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return bytes."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
+        size = int(float(found[1]) * 1024 ** ("KMGT".find(found[2].upper()) + 1 if found[2] else 0)) if found else 0
+        if size < 1:
+            self.fail(f"expected a size such as 800M or 2G, found {value!r}", param, ctx)
+        return size
 
 
 def _stack(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:

@@ -41,7 +41,7 @@ class Wishes:
     @classmethod
     def of(cls, given: Mapping[str, Any], images: Sequence[str]) -> Wishes:
         """Return the wishes that the options express; a usage error where they contradict each other."""
-        from lrptool.api import Style  # noqa: PLC0415
+        from lrptool.api import BATCH_SIZE, Style  # noqa: PLC0415
 
         if given["top"] and given["targets"]:
             raise click.UsageError("--top and --target exclude each other")
@@ -66,7 +66,7 @@ class Wishes:
             destination=destination,
             as_json=given["as_json"],
             audit=given["audit"],
-            batch_size=given["batch_size"],
+            batch_size=given["batch_size"] or BATCH_SIZE,
         )
 
     def kinds(self) -> tuple[tuple[str, str], ...]:

@@ -1,6 +1,7 @@
 """The engine: compile a graph with a composite, run the forward pass, walk back."""
 
 from lrptool.engine.audit import Entry
+from lrptool.engine.budget import fitting_batch, resident
 from lrptool.engine.compiling import Step
 from lrptool.engine.emit import emit
 from lrptool.engine.forward import Forward
@@ -18,9 +19,11 @@ __all__ = [
     "Targets",
     "canonise",
     "emit",
+    "fitting_batch",
     "initial_relevance",
     "is_compiled",
     "probabilities_of",
+    "resident",
     "scores_of",
     "set_threads",
     "stabilise",

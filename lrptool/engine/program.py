@@ -100,6 +100,14 @@ class Program:
         self._plans: OrderedDict[tuple[int, np.dtype[np.floating]], Plan] = OrderedDict()
         self._lock = threading.Lock()
 
+    def item_bytes(self) -> int:
+        """Return about how many bytes a picture takes up on top of the program: activations, and scratch of the walk.
+
+        The session holds activations of its own beside those it hands out.
+        """
+        activations = sum(prod(spec.array_shape(1)) for spec in self.graph.tensors.values())
+        return 4 * (2 * activations + self._plan(1, np.dtype(np.float32)).schedule.arena)
+
     def forward(self, x: Values) -> dict[str, Values]:
         """Return the output and every activation the walk looks at, for a batch float32 (N, C, H, W)."""
         activations: dict[str, Values] = dict(self._forward(x))

@@ -21,6 +21,8 @@ Offsets = NDArray[np.int64]
 
 _NEAR = 250_000
 """Values of the planes that stay in a core's cache beside a block of weights, which meets all of them in turn."""
+_FEW = 4
+"""Columns so few that a thread takes all of them with a block of weights."""
 _BANDS = 16
 """Pieces a sum over channels is cut into, at least."""
 _BAND = 4096
@@ -113,6 +115,7 @@ class _Product:
         width = width_of(self.shape, schedule.dtype.itemsize)
         columns = -(-((self.y.steps - 1) * self.cols + self.x.steps) // width)
         met = slots * len(np.unique(self.offsets[:1] // self.cols)) * width
+        together = max(1, min(columns, _NEAR // max(1, met)))
         direct = (self.y.stride, self.x.stride, self.y.start, self.x.start) == (1, 1, 0, 0) and self.cols == size[1]
         schedule.add(
             PRODUCT,
@@ -121,6 +124,8 @@ class _Product:
             writes=out,
             own=SCRATCH,
             group=group,
+            # A block of weights should not be read by one thread for every column.
+            grain=together if together <= _FEW else 1,
             planes=planes,
             flags=flags,
             weights=schedule.hold(self.weights),
@@ -150,7 +155,7 @@ class _Product:
             width=size[1],
             part=part,
             accumulate=accumulate,
-            together=max(1, min(columns, _NEAR // max(1, met))),
+            together=together,
             direct=direct and self.y.high >= size[0] and self.x.high >= size[1],
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lrptool.kernels.records import EVERYWHERE
 from lrptool.kernels.schedule import Place
@@ -45,7 +46,7 @@ class Fraction:
         """Return what is looked at."""
         return (self.r, *((self.denominator, self.z, self.epsilon) if self.normalised else ()))
 
-    def fields(self) -> dict[str, int | float | Place]:
+    def fields(self) -> dict[str, Any]:
         """Return its part of a task's record."""
         return {
             "r": self.r,

@@ -26,8 +26,8 @@ def _record(integers: str, numbers: str = "") -> np.dtype[np.void]:
 
 PLACE = _record("base offset stride")
 
-TASK = _record("kind row total after")
-"""`row` of its kind's table; `total` pieces of work, begun when all tasks up to `after` are done."""
+TASK = _record("kind row total grain after")
+"""`row` of its kind's table; `total` pieces of work, dealt out by the `grain` once all tasks up to `after` are done."""
 
 _FRACTION = "r den z epsilon clip where normalised"
 

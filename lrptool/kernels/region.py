@@ -55,6 +55,7 @@ def run(tasks, first, last, kinds, places, bases, flags, tables, scratch, terms,
                 wait_for(counters, done * COUNTERS + 8, tasks[done].total)
                 done += 1
             piece = max(1, task.total // (threads * PIECES_PER_THREAD))
+            piece = -(-piece // task.grain) * task.grain
             begin = take(counters, t * COUNTERS, piece)
             while begin < task.total:
                 end = min(begin + piece, task.total)

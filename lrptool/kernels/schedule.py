@@ -121,7 +121,7 @@ class Schedule:
         self._table_size = self._flag_count = self._terms = 0
         self._own = 1
         self._rows: dict[int, list[dict[str, int | float]]] = {kind: [] for kind in TABLES}
-        self._tasks: list[tuple[int, int, int, int]] = []
+        self._tasks: list[tuple[int, int, int, int, int]] = []
         self._touched: list[frozenset[int]] = []
         self._calls: dict[int, Callable[[Run], None]] = {}
         self._made: _Made | None = None
@@ -145,6 +145,12 @@ class Schedule:
     def names(self) -> Set[str]:
         """Names memory is asked for."""
         return self._named.keys()
+
+    @property
+    def arena(self) -> int:
+        """Values of scratch a run takes up."""
+        self._made = self._made or self._make()
+        return self._made.arena
 
     def scratch(self, values: int, slack: int = 0) -> Place:
         """Return a place with room for some values per item, and some more behind the last."""
@@ -173,6 +179,7 @@ class Schedule:
         writes: Place,
         own: int,
         group: object = None,
+        grain: int = 1,
         **fields: int | float | Place,
     ) -> None:
         """Add a task.
@@ -190,6 +197,8 @@ class Schedule:
         group : object, optional
             Tasks that follow each other with the same group write different parts of the same memory: they need not
             wait for one another.
+        grain : int
+            Pieces that one thread should do together.
         **fields
             The fields of the kind's record, without those of its bookkeeping.
         """
@@ -197,13 +206,13 @@ class Schedule:
         numbers = {key: self._number(value) if isinstance(value, Place) else value for key, value in fields.items()}
         self._rows[kind].append(numbers)
         self._own = max(self._own, own)
-        self._tasks.append((kind, len(self._rows[kind]) - 1, total, after))
+        self._tasks.append((kind, len(self._rows[kind]) - 1, total, grain, after))
 
     def call(self, function: Callable[[Run], None], reads: Sequence[Place], writes: Sequence[Place]) -> None:
         """Add a function that is called between regions."""
         self._depend(reads, writes, None)
         self._calls[len(self._tasks)] = function
-        self._tasks.append((0, 0, 0, -1))
+        self._tasks.append((0, 0, 0, 1, -1))
 
     def run(self, arrays: Mapping[str, Values] = MappingProxyType({})) -> None:
         """Carry out all tasks on the arrays that have names, contiguous and of the schedule's dtype."""
@@ -259,9 +268,9 @@ class Schedule:
         """Lay out the scratch and write down all records."""
         layout = lay_out(self._scratch)
         tasks = np.zeros(len(self._tasks), TASK)
-        for k, (kind, row, total, after) in enumerate(self._tasks):
+        for k, (*work, after) in enumerate(self._tasks):
             waits = [layout.waits[buffer] for buffer in self._touched[k] if buffer in layout.waits]
-            tasks[k] = (kind, row, total, max([after, *waits]))
+            tasks[k] = (*work, max([after, *waits]))
         kinds = tuple(np.zeros(len(rows), TABLES[kind]) for kind, rows in self._rows.items())
         for records, rows in zip(kinds, self._rows.values(), strict=True):
             for k, fields in enumerate(rows):
