@@ -198,4 +198,4 @@ def test_the_whole_bench_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_a_network_that_cannot_be_loaded_costs_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--batches", "1", "--rounds", "1", "--peers", "none", "--no-cold"]
     main(["--networks", str(tmp_path / "none.prototxt"), *options])
-    assert "none.prototxt is left out: " in capsys.readouterr().out
+    assert "- left out: " in capsys.readouterr().out

@@ -39,11 +39,11 @@ def test_same_relevance(library: str, composites: tuple[str, ...], model: Model)
 
 def test_other_scores_are_refused(model: Model) -> None:
     constants = {name: 1.01 * value for name, value in constants_of(model.graph).items()}
-    with pytest.raises(NotPossible, match="torch computes other scores"):
+    with pytest.raises(NotPossible, match="other scores"):
         check_scores(model, constants)
 
 
 def test_what_a_library_cannot_do_is_a_reason(model: Model) -> None:
     pytest.importorskip("captum")
-    with pytest.raises(NotPossible, match="captum has no rules for epsilon-plus"):
+    with pytest.raises(NotPossible, match="no rules for epsilon-plus"):
         explainer("captum", model, constants_of(model.graph), "epsilon-plus")

@@ -31,8 +31,7 @@ class Company:
         self._partner, self._libraries = partner, libraries
         self.reasons: list[str] = []
         files = {"model": network.model, "weights": network.weights}
-        self._refused = self._reason(f"torch, {network.name}", do="load", **files, threads=threads or cores())
-        self._name = network.name
+        self._refused = self._reason("torch", do="load", **files, threads=threads or cores())
 
     def tasks(self, composites: Sequence[str], batch: int) -> dict[str, Task]:
         """Return a task per library and composite that can be measured, called ``library/composite``."""
@@ -40,7 +39,7 @@ class Company:
         for library in self._libraries if not self._refused else ():
             for composite in composites:
                 what = {"library": library, "composite": composite, "batch": batch}
-                if not self._reason(f"{library}, {self._name}", do="prepare", **what):
+                if not self._reason(library, do="prepare", **what):
                     tasks[f"{library}/{composite}"] = self._task(f"{library}/{composite}", what)
         return tasks
 

@@ -40,7 +40,7 @@ def check_scores(model: Model, constants: Constants) -> None:
     ours = model.predict(x).scores
     difference = float(np.abs(theirs - ours).max() / np.abs(ours).max())
     if not difference < SAME:
-        raise NotPossible(f"torch computes other scores: they differ by {difference:.1e} of the largest")
+        raise NotPossible(f"other scores: they differ by {difference:.1e} of the largest")
 
 
 def explainer(library: str, model: Model, constants: Constants, composite: str) -> Explain:

@@ -27,7 +27,8 @@ class Report:
     memory: dict[str, tuple[float, list[float | None]]] = field(default_factory=dict)
     """By network: the bound, and the peak per composite, in megabytes."""
     processes: dict[str, list[float]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    """Why something is missing, and for which networks."""
 
     def __str__(self) -> str:
         blocks = ["\n".join(self.machine), *self._explanations()]
@@ -38,8 +39,14 @@ class Report:
         if self.processes:
             blocks += ["### Whole processes", _processes(self.processes)]
         if self.notes:
-            blocks.append("\n".join(f"- {note}" for note in dict.fromkeys(self.notes)))
+            blocks.append("\n".join(f"- {note} ({', '.join(networks)})" for note, networks in self.notes.items()))
         return "\n\n".join(blocks) + "\n"
+
+    def note(self, reason: str, network: str) -> None:
+        """Say why something is missing."""
+        networks = self.notes.setdefault(reason, [])
+        if network not in networks:
+            networks.append(network)
 
     def _explanations(self) -> Iterable[str]:
         """One table per number of pictures and threads."""

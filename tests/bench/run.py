@@ -57,8 +57,9 @@ class Bench:
                 try:
                     self._measure(prepare(name, Path(folder)), Path(folder), by_layer=name == by_layer)
                 except LrpError as error:
-                    self._say(f"{name} is left out: {error}")
-                    self.report.notes.append(f"{name} is left out: {error}")
+                    reason = str(error).replace(f"{folder}/", "")
+                    self._say(f"{name} is left out: {reason}")
+                    self.report.note(f"left out: {reason}", name)
         self.report.processes["lrptool --help"] = help_seconds(self._process_rounds)
         return self.report
 
@@ -88,7 +89,8 @@ class Bench:
                 self.report.rows += rows
                 for row in rows:
                     self._say(_summary(row))
-            self.report.notes += peers.reasons if peers else []
+            for reason in peers.reasons if peers else ():
+                self.report.note(reason, network.name)
 
     def _invites(self, batch: int, threads: int) -> bool:
         """Whether other libraries take part for so many pictures with so many threads."""

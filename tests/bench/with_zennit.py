@@ -44,7 +44,7 @@ def _composite(name: str, model: Model) -> Composite:
         bounds = [np.broadcast_to(bound, shape)[None].astype(np.float32) for bound in model.preprocessing.bounds()]
         low, high = (torch.from_numpy(bound) for bound in bounds)
         return EpsilonGammaBox(low=low, high=high, canonizers=canonizers)
-    raise NotPossible(f"zennit has no composite {name}")
+    raise NotPossible(f"no rules for {name}")
 
 
 def explainer(model: Model, constants: Constants, composite: str) -> Callable[[Tensor, Tensor], Tensor]:
