@@ -24,8 +24,10 @@ class Report:
     composites: Sequence[str]
     rows: list[Row] = field(default_factory=list)
     convolutions: dict[str, list[Convolutions]] = field(default_factory=dict)
-    memory: dict[str, tuple[float, list[float | None]]] = field(default_factory=dict)
-    """By network: the bound, and the peak per composite, in megabytes."""
+    bounds: dict[str, float] = field(default_factory=dict)
+    """Megabytes a network may take."""
+    memory: dict[str, list[float | None]] = field(default_factory=dict)
+    """Megabytes it took with each composite."""
     processes: dict[str, list[float]] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
     """Why something is missing, and for which networks."""
@@ -78,8 +80,14 @@ class Report:
 
     def _memory(self) -> str:
         lines = []
-        for network, (bound, peaks) in self.memory.items():
-            lines.append([network, f"{bound:.0f}", *(NOTHING if peak is None else f"{peak:.0f}" for peak in peaks)])
+        for network, peaks in self.memory.items():
+            lines.append(
+                [
+                    network,
+                    f"{self.bounds[network]:.0f}",
+                    *(NOTHING if peak is None else f"{peak:.0f}" for peak in peaks),
+                ]
+            )
         return table(["network", "bound MB", *(f"{name} MB" for name in self.composites)], lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import tempfile
 from argparse import Namespace
@@ -13,11 +14,11 @@ from tests.bench import machine
 from tests.bench.layers import measure_convolutions
 from tests.bench.networks import Network, prepare
 from tests.bench.partner import Partner, cores
-from tests.bench.peer_tasks import Company, company, installed
+from tests.bench.peer_tasks import company, installed
 from tests.bench.processes import cold_seconds, help_seconds, high_water, warm_seconds
 from tests.bench.report import GIGA, Report, number
 from tests.bench.rows import Row, measure, plain_session
-from tests.bench.timing import PROCESS_ROUNDS, Rounds, Spread
+from tests.bench.timing import PROCESS_ROUNDS, Rounds, Spread, Task
 from tests.bench.work import memory_bound
 
 ALL_THREADS = 0
@@ -66,38 +67,48 @@ class Bench:
     def _measure(self, network: Network, folder: Path, *, by_layer: bool) -> None:
         """Measure one network in every way."""
         for threads in self._options.threads:
-            model = network.load(threads)
-            self._explanations(network, model)
-            if by_layer:
-                found = measure_convolutions(model, self._options.composites[0], self._rounds, self._sgemm[threads])
-                self.report.convolutions.setdefault(network.name, []).append(found)
-                self._say(f"{network.name}, backward convolutions: {found.speed / GIGA:.0f} GFLOP/s")
-        self._processes(network, folder, memory_bound(model.graph))
+            self._in_process(network, threads, by_layer=by_layer)
+            # A clock and the program it times hold each other, and gigabytes.
+            gc.collect()
+        self._processes(network, folder)
 
-    def _explanations(self, network: Network, model: Model) -> None:
+    def _in_process(self, network: Network, threads: int, *, by_layer: bool) -> None:
+        """Measure what this process computes with one number of threads."""
+        model, sgemm = network.load(threads), self._sgemm[threads]
+        self.report.bounds[network.name] = memory_bound(model.graph)
+        self._explanations(network, model, sgemm)
+        if by_layer:
+            found = measure_convolutions(model, self._options.composites[0], self._rounds, sgemm)
+            self.report.convolutions.setdefault(network.name, []).append(found)
+            self._say(f"{network.name}, backward convolutions: {found.speed / GIGA:.0f} GFLOP/s")
+
+    def _explanations(self, network: Network, model: Model, sgemm: Partner) -> None:
         """Measure all composites and numbers of pictures with one number of threads."""
         session, composites = plain_session(model), self._options.composites
-        invited = [batch for batch in self._options.batches if self._invites(batch, model.threads)]
-        with ExitStack() as stack:
-            peers: Company | None = None
-            if invited:
-                peers = stack.enter_context(company(self.report.libraries, network, model.threads))
-            for batch in self._options.batches:
-                tasks = peers.tasks(composites, batch) if peers and batch in invited else {}
-                sgemm = self._sgemm[model.threads]
+        for batch in self._options.batches:
+            with ExitStack() as stack:
+                tasks = self._peers(network, batch, model.threads, stack)
                 rows = measure(network.name, model, session, composites, batch, self._rounds, sgemm, tasks)
-                self.report.rows += rows
-                for row in rows:
-                    self._say(_summary(row))
-            for reason in peers.reasons if peers else ():
-                self.report.note(reason, network.name)
+            self.report.rows += rows
+            for row in rows:
+                self._say(_summary(row))
+
+    def _peers(self, network: Network, batch: int, threads: int, stack: ExitStack) -> dict[str, Task]:
+        """Return the tasks of other libraries, in a process that ends with the stack."""
+        if not self._invites(batch, threads):
+            return {}
+        peers = stack.enter_context(company(self.report.libraries, network, threads))
+        tasks = peers.tasks(self._options.composites, batch)
+        for reason in peers.reasons:
+            self.report.note(reason, network.name)
+        return tasks
 
     def _invites(self, batch: int, threads: int) -> bool:
         """Whether other libraries take part for so many pictures with so many threads."""
         everywhere = self._options.peers == "all"
         return bool(self.report.libraries) and (everywhere or (batch == 1 and threads == ALL_THREADS))
 
-    def _processes(self, network: Network, folder: Path, bound: float) -> None:
+    def _processes(self, network: Network, folder: Path) -> None:
         """Measure whole processes: their memory with every composite, their seconds with the first one."""
         composites, processes = self._options.composites, self.report.processes
         peaks = [high_water(network, composite, folder) for composite in composites]
@@ -105,7 +116,7 @@ class Bench:
         if self._options.cold and not self.report.memory:
             processes[f"{what}, all kernels to be compiled"] = [cold_seconds(network, composites[0], folder)]
         processes[what] = warm_seconds(network, composites[0], folder, self._process_rounds)
-        self.report.memory[network.name] = bound, peaks
+        self.report.memory[network.name] = peaks
         self._say(f"{what}: {Spread.of(processes[what]).median:.2f} s")
 
     def _say(self, line: str) -> None:

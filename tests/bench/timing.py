@@ -30,7 +30,7 @@ class Rounds:
 
     least: int = 5
     most: int = 41
-    seconds: float = 8.0
+    seconds: float = 6.0
 
     @classmethod
     def exactly(cls, count: int) -> Rounds:
@@ -62,8 +62,8 @@ class Clock:
         return seconds
 
 
-PROCESS_ROUNDS = Rounds(most=9, seconds=6.0)
-"""Whole processes take seconds each."""
+PROCESS_ROUNDS = Rounds(least=3, most=9)
+"""Whole processes take seconds each, and the largest networks mostly to read their weights."""
 
 
 def timed(name: str, function: Callable[[], object]) -> Task:
