@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# make bench ARCHITECTURES="net.prototxt …" measures these networks, with random weights, beside the bundled one.
+# make bench ARCHITECTURES="net.prototxt googlenet …" measures these networks instead of the five that docs/performance.md
+# shows; BENCH="--quick" passes options on. Other libraries take part once `.venv/bin/pip install -e '.[bench]'` has run.
 ARCHITECTURES ?=
+BENCH ?=
 PICTURE := models/lenet/samples/photo_of_a_digit.jpg
 
 .PHONY: run test lint bench clean
@@ -23,7 +25,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/installed-dev
-	$(BIN)/python -m tests.bench $(ARCHITECTURES)
+	$(BIN)/python -m tests.bench $(if $(ARCHITECTURES),--networks $(ARCHITECTURES)) $(BENCH)
 
 clean:
 	rm -rf $(VENV) out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

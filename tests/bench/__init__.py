@@ -1,0 +1,14 @@
+"""How fast explaining is, measured beside onnxruntime's plain forward pass in one interleaved run.
+
+``python -m tests.bench --help`` says what can be chosen; docs/performance.md says what every column means.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+# Taken before lrptool is imported, which tunes the OpenMP of its own process: other processes begin as a user's would.
+ENVIRONMENT = dict(os.environ)
