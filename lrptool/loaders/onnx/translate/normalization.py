@@ -79,7 +79,7 @@ def _trailing(step: Step, tensor: Tensor) -> tuple[int, int]:
     """Return the axis from which on a normalisation works, in the graph and in the item."""
     axis = step.axis(step.integer("axis", -1), tensor.rank)
     if tensor.batch is not None and tensor.batch >= axis:
-        raise NotBatchFirst(f"{step.where}: normalises across the images of a batch")
+        raise NotBatchFirst("normalises across the images of a batch")
     return tensor.inner(axis), tensor.place(axis)
 
 

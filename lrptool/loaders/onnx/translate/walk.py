@@ -11,8 +11,8 @@ from lrptool.errors import UnsupportedError, did_you_mean
 from lrptool.loaders.onnx.expansion import expand
 from lrptool.loaders.onnx.files import array_of, dense_of
 from lrptool.loaders.onnx.folding import Folding
-from lrptool.loaders.onnx.layout import Known, Tensor, Unit
-from lrptool.loaders.onnx.network import Network, in_order, opsets, reads
+from lrptool.loaders.onnx.layout import Known, NotBatchFirst, Tensor, Unit
+from lrptool.loaders.onnx.network import Network, called, in_order, opsets, reads
 from lrptool.loaders.onnx.translate.elementwise import NUMPY_BROADCASTING, operands
 from lrptool.loaders.onnx.translate.quantised import scale_by_unit
 from lrptool.loaders.onnx.translate.registry import TAKES_WHOLE, TRANSLATORS, Step, Translation, Value
@@ -76,7 +76,10 @@ class Walk:
     def __call__(self, nodes: Iterable[NodeProto], translation: Translation, versions: Versions | None = None) -> None:
         """Take nodes, in order, into a graph in the making; versions are the model's own unless said otherwise."""
         for node in nodes:
-            self._take(node, translation, self._versions if versions is None else versions)
+            try:
+                self._take(node, translation, self._versions if versions is None else versions)
+            except NotBatchFirst as error:
+                raise error.at(f"{self.where}: {called(node)}") from None
 
     def _take(self, node: NodeProto, translation: Translation, versions: Versions) -> None:
         """Take one node: compute it, translate it, or go into what it is made of."""
