@@ -499,6 +499,7 @@ EQUATIONS = {
     "...d,ed->...e": (5, 6),
     "bchw,hk->bckw": (4, 5),
     "bchw,cwk->bchk": (3, 6, 5),
+    "nchw,chw->nhw": (3, 4, 6),
     "bchw->bhwc": None,
     "bchw->bc": None,
 }
