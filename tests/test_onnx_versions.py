@@ -53,6 +53,16 @@ CASES: dict[str, tuple[int, Nodes, Stored, Callable[[Numbers], Numbers]]] = {
         {},
         lambda x: x.reshape(2, 12, 6),
     ),
+    "Reshape and Clip of weights with attributes": (
+        1,
+        [
+            node("Reshape", ["c"], ["r"], shape=[4, 6]),
+            node("Clip", ["r"], ["k"], min=0.0),
+            node("Add", ["x", "k"], ["y"], broadcast=1),
+        ],
+        {"c": ROWS.reshape(-1)},
+        lambda x: x + np.maximum(ROWS, 0),
+    ),
     "Flatten behind axis 2": (1, node("Flatten", ["x"], ["y"], axis=2), {}, lambda x: x.reshape(6, 24)),
     "Add along an axis": (
         6,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper
 
 from lrptool.errors import UnsupportedError, did_you_mean
@@ -25,6 +26,8 @@ _WHY = {
     **dict.fromkeys(("NonZero", "Unique", "Compress", "Equal", "Greater", "Less", "Not", "Sign", "If"), _DECIDES),
 }
 """What to do about operators that cannot be translated, where a similar name would not help."""
+_FIRST_COMPUTED = {"DequantizeLinear": 19, "Dropout": 7, "Clip": 6, "Reshape": 5}
+"""The first version that onnx itself can compute, where that is not the first; it means the same."""
 Versions = Mapping[str, int]
 
 
@@ -106,14 +109,19 @@ class Walk:
     def _fold(self, step: Step, domain: str) -> None:
         """Compute a node, for every size of the batch where its inputs depend on it."""
         node, version = step.proto, step.version
-        if (domain, node.op_type) == ("", "Constant") and node.attribute[0].name == "value":
+        if (domain, node.op_type) == ("", "Constant") and node.attribute[:1] and node.attribute[0].name == "value":
             step.put(Known((array_of(node.attribute[0].t, self._folder, self.where),), node.output[0]))
             return
         values = [step.known(index) if step.has(index) else None for index in range(len(node.input))]
+        if not domain:
+            version = max(version, _FIRST_COMPUTED.get(node.op_type, 1))
         if not domain and version < NUMPY_BROADCASTING and step.given("broadcast"):
             values = [value if isinstance(value, Known) else None for value in operands(step)]
             node = helper.make_node(node.op_type, node.input, node.output, node.name)
             version = NUMPY_BROADCASTING
+        elif (domain, node.op_type) == ("", "Reshape") and step.given("shape"):
+            values.append(Known((np.array(step.list("shape")),)))
+            node = helper.make_node("Reshape", [node.input[0], "shape"], node.output, node.name)
         same = all(value is None or len(value.values) == 1 for value in values)
         count = 1 if same else len(step.mode.sizes)
         turns = [[None if v is None else v.each(count)[turn] for v in values] for turn in range(count)]
