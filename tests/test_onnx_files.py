@@ -292,3 +292,58 @@ def test_unknown_operators(tmp_path: Path, op: str, domain: str, text: str, hint
     nodes = [node(op, ["x"], ["h"], name="odd", domain=domain), node("Gemm", ["h", "w"], ["y"], transB=1)]
     made = model(nodes, ["N", 4], {"w": W}, domains={domain: 1} if domain else None)
     assert hint in refused(save(made, tmp_path), UnsupportedError, text)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "stored", "text"),
+    [
+        (
+            node("Unsqueeze", ["x", "c"], ["y"], name="n"),
+            {"c": np.array([1, 1])},
+            "Axis 1 is referred to more than once",
+        ),
+        (node("Mul", ["x"], ["y"], name="n"), {}, "has input size 1 not in range"),
+        (node("Conv", ["x"], ["y"], name="n"), {}, "has input size 1 not in range"),
+        (node("Sum", ["x", "a", "b"], ["y"], name="n"), {"a": np.ones(4, "f"), "b": np.ones(3, "f")}, "dimensions"),
+        (node("LayerNormalization", ["x", "c"], ["y"], name="n"), {"c": np.ones(3, "f")}, "scale of shape (3,)"),
+        (node("Transpose", ["x"], ["y"], name="n", perm=[0, 2]), {}, "perm (0, 2) does not order"),
+        (node("Reshape", ["x", "c"], ["y"], name="n"), {"c": np.array([0, 5, 7])}, "cannot be brought to shape"),
+        (node("Split", ["x"], ["y", "z"], name="n", axis=7), {}, "axis 7 does not exist"),
+        (node("Gather", ["x", "c"], ["y"], name="n", axis=1), {"c": np.array([9])}, "has not"),
+        (node("Conv", ["x", "c"], ["y"], name="n"), {"c": np.ones((2, 5, 1, 1), "f")}, "do not fit"),
+    ],
+)
+def test_nodes_that_do_not_fit(tmp_path: Path, wrong: onnx.NodeProto, stored: dict[str, object], text: str) -> None:
+    """A mistake of the file is never a traceback."""
+    made = model([wrong], ["N", 3, 6, 4], {name: np.asarray(value) for name, value in stored.items()}, opset=13)
+    if wrong.op_type == "LayerNormalization":
+        made.opset_import[0].version = 17
+    path = save(made, tmp_path)
+    refused(path, ModelError, text)
+    with pytest.raises(ModelError, match="node 'n'"):
+        load_onnx(path)
+
+
+def test_slips_of_all_kinds(tmp_path: Path) -> None:
+    """Numbers, names and operators changed at random: an error of ours, or a network."""
+    rng, refusals = np.random.default_rng(0), 0
+    files = sorted(FIXTURES.glob("*_old.onnx"))
+    for turn in range(150):
+        made = onnx.load(files[turn % len(files)])
+        nodes = made.graph.node
+        changed, other = nodes[int(rng.integers(len(nodes)))], nodes[int(rng.integers(len(nodes)))]
+        what = turn % 4
+        if what == 0 and changed.attribute:
+            numbers = changed.attribute[int(rng.integers(len(changed.attribute)))].ints
+            numbers[:] = [int(rng.choice([-1, 0, 7, 2**40])) for _ in numbers]
+        elif what == 1 and changed.input:
+            changed.input[int(rng.integers(len(changed.input)))] = other.output[0]
+        elif what == 2:
+            changed.op_type = other.op_type
+        else:
+            del changed.input[-1:]
+        try:
+            load_onnx(save(made, tmp_path))
+        except LrpError as error:
+            refusals += "\n" not in error.message
+    assert refusals > 75

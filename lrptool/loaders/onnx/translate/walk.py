@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper
 
-from lrptool.errors import UnsupportedError, did_you_mean
+from lrptool.errors import LrpError, UnsupportedError, did_you_mean
 from lrptool.loaders.onnx.expansion import expand
 from lrptool.loaders.onnx.files import array_of, dense_of
 from lrptool.loaders.onnx.folding import Folding
@@ -17,6 +17,7 @@ from lrptool.loaders.onnx.network import Network, called, in_order, opsets, read
 from lrptool.loaders.onnx.translate.elementwise import NUMPY_BROADCASTING, operands
 from lrptool.loaders.onnx.translate.quantised import scale_by_unit
 from lrptool.loaders.onnx.translate.registry import TAKES_WHOLE, TRANSLATORS, Step, Translation, Value
+from lrptool.loaders.onnx.translate.verdict import complaint
 
 _DECIDES = "export the network without decisions on values of the image"
 _WHY = {
@@ -79,15 +80,24 @@ class Walk:
     def __call__(self, nodes: Iterable[NodeProto], translation: Translation, versions: Versions | None = None) -> None:
         """Take nodes, in order, into a graph in the making; versions are the model's own unless said otherwise."""
         for node in nodes:
+            spoken = self._versions if versions is None else versions
+            domain = "" if node.domain == "ai.onnx" else node.domain
+            step = Step(node, translation, spoken.get(domain, 1))
             try:
-                self._take(node, translation, self._versions if versions is None else versions)
+                self._take(step, domain, spoken)
             except NotBatchFirst as error:
                 raise error.at(f"{self.where}: {called(node)}") from None
+            except LrpError:
+                raise
+            except Exception as error:
+                wrong = complaint(step, domain)
+                if wrong is None:  # a defect of our own
+                    raise
+                raise step.malformed(wrong) from error
 
-    def _take(self, node: NodeProto, translation: Translation, versions: Versions) -> None:
+    def _take(self, step: Step, domain: str, versions: Versions) -> None:
         """Take one node: compute it, translate it, or go into what it is made of."""
-        domain = "" if node.domain == "ai.onnx" else node.domain
-        step = Step(node, translation, versions.get(domain, 1))
+        node, translation = step.proto, step.translation
         values = [translation.values.get(name) for name in node.input if name]
         tensors = [value for value in values if isinstance(value, Tensor)]
         if (domain, node.op_type) == ("", "If") and isinstance(step.value(0), Known):
