@@ -56,13 +56,14 @@ def load_onnx(path: Path, *, input_shape: Sequence[int] | None = None, output: s
 
 
 def _translated(name: str, network: Network, image: ImageInput, walk: Walk) -> tuple[Graph, tuple[str, ...]]:
-    """Return the graph, read in the first of the ways that fit; the error of the last but one where none does."""
+    """Return the graph, read in the first of the ways that fit; the error that says most where none does."""
+    across: UnsupportedError | None = None
     problem: LrpError | None = None
     for mode in image.modes:
         try:
             graph, notes = translate(name, network, image, mode, walk)
         except NotBatchFirst as error:
-            problem = problem or UnsupportedError(str(error), hint="export the network with a batch of one image")
+            across = across or UnsupportedError(str(error), hint="export the network with a batch of one image")
         except LrpError as error:
             problem = error if problem is None or mode.follow else problem
         else:
@@ -71,4 +72,4 @@ def _translated(name: str, network: Network, image: ImageInput, walk: Walk) -> t
             elif image.batch is None and mode.sizes == (1,):
                 notes = (*notes, "some of its sizes were written down for one image: they are taken as such")
             return recognise(graph), notes
-    raise problem or UnsupportedError(f"{walk.where}: cannot be read")
+    raise problem or across or UnsupportedError(f"{walk.where}: cannot be read")

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from onnx import AttributeProto, FunctionProto, NodeProto, TensorProto, defs, helper
+from onnx import AttributeProto, FunctionProto, NodeProto, defs
 
-from lrptool.loaders.onnx.layout import Tensor
 from lrptool.loaders.onnx.translate.registry import Step
+from lrptool.loaders.onnx.translate.verdict import input_types
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +55,7 @@ def _function(step: Step, schema: Any) -> FunctionProto | None:
         return body
     if not schema.has_context_dependent_function:
         return None
-    types = []
-    for index in range(len(step.proto.input)):
-        if not step.has(index):
-            types.append(b"")
-            continue
-        value = step.value(index)
-        if isinstance(value, Tensor):
-            kind, shape = TensorProto.FLOAT, value.shape(step.mode.sizes[0])
-        else:
-            kind, shape = helper.np_dtype_to_tensor_dtype(value.values[0].dtype), value.values[0].shape
-        types.append(helper.make_tensor_type_proto(kind, shape).SerializeToString())
+    types = [b"" if kind is None else kind.SerializeToString() for kind in input_types(step)]
     version = max((v for v in schema.context_dependent_function_opset_versions if v <= step.version), default=0)
     if not version:
         return None

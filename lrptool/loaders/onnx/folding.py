@@ -33,7 +33,7 @@ class Folding:
 
     def __init__(self, where: str) -> None:
         self._where = where
-        self._left = 4 * MOST_NUMBERS
+        self._left = 2 * MOST_NUMBERS
 
     def __call__(self, node: NodeProto, inputs: Sequence[Numbers | None], version: int) -> tuple[Numbers, ...]:
         """Return a node's outputs.

@@ -122,7 +122,7 @@ def _stored(sizes: Sequence[int | None], wanted: Sizes | None, where: str) -> tu
     """Return the order of an image's axes in the file (None: as in the graph) and an item's shape in the file."""
     known = [size for size in sizes if size is not None]
     if len(sizes) == 3:
-        last = sizes[2] in _CHANNELS and sizes[0] not in _CHANNELS
+        last = sizes[2] in _CHANNELS and all(size is None or size > max(_CHANNELS) for size in sizes[:2])
         if wanted is not None:
             turned = (wanted[1], wanted[2], wanted[0])
             for order, shape in ((None, wanted), ((1, 2, 0), turned)):

@@ -22,6 +22,13 @@ Sizes = tuple[int, ...]
 class NotBatchFirst(Exception):  # noqa: N818  (never leaves the loader: the next way of reading is tried)
     """An operator works across the batch, or the sizes it asks for hold for one size of the batch only."""
 
+    def at(self, where: str) -> NotBatchFirst:
+        """Return the error with the place where it happened, the innermost one."""
+        return self if len(self.args) > 1 else NotBatchFirst(f"{where}: {self}", where)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
 
 @dataclass(frozen=True, slots=True)
 class Mode:

@@ -25,7 +25,7 @@ FUNCTIONS = frozenset(
         *("Power", "Reciprocal", "Relu", "Sigmoid", "Softplus", "Sqrt", "Sum", "Tanh"),
     }
 )
-BENT = FUNCTIONS - {"Div", "Mul", "Neg", "Sum", "Max", "Min"}
+BENT = FUNCTIONS - {"Div", "Mul", "Neg", "Sum"}
 """Those that are no straight line."""
 STATISTICS = frozenset(
     {

@@ -188,5 +188,6 @@ def recognise_groups(graph: Graph) -> Graph:
         ]
         options: dict[str, Attribute] = {"num_groups": groups, "epsilon": norm.number("epsilon")}
         inputs = [before.inputs[0], *names]
-        rewrite.put(after[0], rewrite.node("GroupNormalization", norm.name, inputs, after[0].outputs[0], options))
+        made = rewrite.node("GroupNormalization", norm.name, inputs, after[0].outputs[0], options)
+        rewrite.put(after[0], made, gone=[norm])
     return rewrite.made()

@@ -53,9 +53,10 @@ class Rewrite:
             self.tensors[written] = TensorSpec(written, shape)
         return node
 
-    def put(self, end: Node, *nodes: Node) -> None:
-        """Let nodes, the last of which writes what `end` writes, take its place."""
+    def put(self, end: Node, *nodes: Node, gone: Sequence[Node] = ()) -> None:
+        """Let nodes, the last of which writes what `end` writes, take its place; others, read by it alone, go."""
         self.nodes[end.name] = nodes
+        self.nodes.update({node.name: () for node in gone})
 
     def made(self) -> Graph:
         """Return the graph with all replacements; what nobody reads any more is gone."""

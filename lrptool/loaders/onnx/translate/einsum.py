@@ -43,7 +43,8 @@ def einsum(step: Step) -> None:
     if len(terms) > 2:
         raise step.unsupported(f"multiplies {len(terms)} inputs", "export the network with one product at a time")
     values = [_without(step, step.value(k), terms, k, out) for k in range(len(terms))]
-    (first, a), *others = values
+    # A sum of products does not mind which factor comes first; constants come second.
+    (first, a), *others = sorted(values, key=lambda value: isinstance(value[0], Known))
     if not others:
         step.put(transpose(step, _tensor(first), _order(a, out)))
         return
@@ -55,10 +56,15 @@ def einsum(step: Step) -> None:
         {c: n for term, shape in ((a, one), (b, two)) for c, n in zip(term, shape, strict=True)}
         for one, two in zip(step.shapes(first), step.shapes(second), strict=True)
     ]
-    left = _matrices(step, first, a, (shared, mine, summed), sizes)
+    if isinstance(second, Known) and shared:
+        # The tensor's own axes, the batch among them, are more of the stack: the weights are the same for them.
+        stack, rows = [*mine, *shared], list[str]()
+    else:
+        stack, rows = shared, mine
+    left = _matrices(step, first, a, (stack, rows, summed), sizes)
     right = _matrices(step, second, b, (shared, summed, yours), sizes)
     made = product(step, left, right, role="product")
-    letters = "".join((*shared, *mine, *yours))
+    letters = "".join((*stack, *rows, *yours))
     parted = reshape(step, made, [tuple(size[c] for c in letters) for size in sizes])
     step.put(transpose(step, parted, _order(letters, out)))
 

@@ -218,7 +218,7 @@ def prelu(step: Step) -> None:
     if step.version < NUMPY_BROADCASTING and slope.array.size > 1:
         # One slope per channel, whatever the number of axes behind.
         slope = Known((slope.array.reshape(-1, *(1,) * (tensor.rank - 2)),), slope.name)
-    rank, like = template(step, [tensor, slope])
+    rank, like = template([tensor, slope])
     if rank > tensor.rank:
         raise step.malformed(f"slopes of {rank} axes do not fit an input of {tensor.rank} axes")
     name = constant_operand(step, slope, item_of(slope, rank, like, step.mode.sizes), "slope")

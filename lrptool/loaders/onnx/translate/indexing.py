@@ -26,7 +26,7 @@ def side_by_side(step: Step, values: Sequence[Value]) -> Tensor:
     tensors = [value for value in values if isinstance(value, Tensor)]
     like = tensors[0]
     if any(t.from_behind(like.rank) != like.from_behind(like.rank) for t in tensors):
-        raise NotBatchFirst(f"{step.where}: its inputs have the batch on different axes")
+        raise NotBatchFirst("its inputs have the batch on different axes")
     if any(t.whole != like.whole for t in tensors) or (like.whole and len(tensors) < len(values)):
         raise step.unsupported("joins whole numbers of different scales", "give the network from before quantisation")
     axis = step.axis(step.integer("axis", 1), like.rank)
@@ -108,7 +108,7 @@ def slice_(step: Step) -> None:
         step.put(Known.of([_nothing(shape, wanted[0]) for shape in step.shapes(tensor)]))
         return
     if any(ranges != wanted[0] for ranges in wanted):
-        raise NotBatchFirst(f"{step.where}: takes a part that depends on the size of the batch")
+        raise NotBatchFirst("takes a part that depends on the size of the batch")
     step.put(sliced(step, tensor, wanted[0]))
 
 
@@ -162,7 +162,7 @@ def tile(step: Step) -> None:
     tensor = step.tensor()
     repeats = tuple(int(number) for number in step.array(1).reshape(-1))
     if step.version < 6:
-        axis = step.axis(int(step.array(2)), tensor.rank)
+        axis = step.axis(int(step.array(2).reshape(-1)[0]), tensor.rank)
         repeats = tuple(repeats[0] if k == axis else 1 for k in range(tensor.rank))
     if len(repeats) != tensor.rank or min(repeats) < 1:
         raise step.malformed(f"repeats {repeats} do not fit an input of {tensor.rank} axes")
@@ -229,5 +229,5 @@ def center_crop_pad(step: Step) -> None:
             after[axis] = more - before[axis]
         found.append((tuple(before), tuple(after)))
     if any(pads != found[0] for pads in found):
-        raise NotBatchFirst(f"{step.where}: its sizes depend on the size of the batch")
+        raise NotBatchFirst("its sizes depend on the size of the batch")
     step.put(padded(step, tensor, *found[0], "constant", 0.0))

@@ -37,7 +37,7 @@ def _names(step: Step, parameters: Sequence[Known]) -> list[str]:
 def convolved(step: Step, tensor: Tensor, parameters: Sequence[Known], role: str = "") -> Tensor:
     """Return the convolution a node states, of a tensor with the batch in front and with these weights and bias."""
     if not tensor.plain:
-        raise NotBatchFirst(f"{step.where}: expected the batch on the first axis")
+        raise NotBatchFirst("expected the batch on the first axis")
     sizes = spatial(step, tensor)
     geometry = window(step, sizes, kernel_of(step, parameters[0], len(sizes)))
     return step.apply(
@@ -194,7 +194,7 @@ def bilinear(step: Step, a: Tensor, b: Tensor, role: str = "") -> Tensor:
     rank = max(a.rank, b.rank)
     places = {t.from_behind(rank) for t in (a, b)}
     if len(places) > 1 or (places.pop()[0] or 0) > rank - 3:
-        raise NotBatchFirst(f"{step.where}: multiplies across the images of a batch")
+        raise NotBatchFirst("multiplies across the images of a batch")
     if min(a.rank, b.rank) < 2:
         raise step.malformed(f"expected matrices, found {a.rank} and {b.rank} axes")
     names = [
@@ -229,10 +229,10 @@ def product(step: Step, a: Value, b: Value, role: str = "") -> Tensor:
 def _stack(step: Step, a: Tensor, b: Known, role: str) -> Tensor:
     """Return a tensor times a stack of constant matrices, one for each place of its axes in front."""
     if a.batch is not None and (not a.alone or a.batch > a.rank - 3):
-        raise NotBatchFirst(f"{step.where}: multiplies across the images of a batch")
+        raise NotBatchFirst("multiplies across the images of a batch")
     item = item_of(b, max(a.rank, b.array.ndim), a, step.mode.sizes)
     if b.array.ndim > a.rank:
-        raise NotBatchFirst(f"{step.where}: its weights have more axes than its input")
+        raise NotBatchFirst("its weights have more axes than its input")
     return step.apply("MatMul", a, step.constant("weight", item), role=role)
 
 

@@ -194,11 +194,11 @@ def broadcast(step: Step, tensor: Tensor, targets: Sequence[Sizes]) -> Tensor:
             items.add(target)
             continue
         if target[batch] != tensor.shape(size)[tensor.batch]:
-            raise NotBatchFirst(f"{step.where}: repeats the batch")
+            raise NotBatchFirst("repeats the batch")
         own = tensor.item[tensor.batch : tensor.batch + sum(tensor.joined)]
         items.add((*target[:batch], *own, *target[batch + 1 :]))
     if len(items) > 1:
-        raise NotBatchFirst(f"{step.where}: expands to a shape that depends on the size of the batch")
+        raise NotBatchFirst("expands to a shape that depends on the size of the batch")
     item = items.pop()
     full = replace(tensor, item=(1,) * more + tensor.item, batch=batch)
     full = replace(full, name=reshape_item(step, tensor.name, full.item))

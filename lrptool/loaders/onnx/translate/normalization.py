@@ -79,7 +79,7 @@ def _trailing(step: Step, tensor: Tensor) -> tuple[int, int]:
     """Return the axis from which on a normalisation works, in the graph and in the item."""
     axis = step.axis(step.integer("axis", -1), tensor.rank)
     if tensor.batch is not None and tensor.batch >= axis:
-        raise NotBatchFirst(f"{step.where}: normalises across the images of a batch")
+        raise NotBatchFirst("normalises across the images of a batch")
     return tensor.inner(axis), tensor.place(axis)
 
 
@@ -93,6 +93,10 @@ def normalised(step: Step, tensor: Tensor, op: str, roles: Mapping[int, str]) ->
             names.append(step.stored(step.known(index), name))
             continue
         array = step.array(index) if step.has(index) else np.full((), float(name == "scale"))
+        if array.ndim > len(shape) or any(
+            a not in (1, b) for a, b in zip(array.shape[::-1], shape[::-1], strict=False)
+        ):
+            raise step.malformed(f"a {name} of shape {array.shape} does not fit axes of {shape}")
         names.append(step.constant(name, np.broadcast_to(array, shape)))
     return step.apply(op, tensor, *names, axis=inner, epsilon=step.number("epsilon", 1e-5))
 

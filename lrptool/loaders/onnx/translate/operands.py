@@ -10,7 +10,7 @@ from lrptool.loaders.onnx.translate.movement import reshape_item
 from lrptool.loaders.onnx.translate.registry import Step, Value
 
 
-def template(step: Step, values: Sequence[Value]) -> tuple[int, Tensor]:
+def template(values: Sequence[Value]) -> tuple[int, Tensor]:
     """Return the number of axes a result has in the file, and a tensor with the batch where the result has it.
 
     Raises
@@ -26,7 +26,7 @@ def template(step: Step, values: Sequence[Value]) -> tuple[int, Tensor]:
         return rank, first
     places = {tensor.from_behind(rank) for tensor in tensors}
     if len(places) > 1:
-        raise NotBatchFirst(f"{step.where}: its inputs have the batch on different axes")
+        raise NotBatchFirst("its inputs have the batch on different axes")
     return rank, replace(first, batch=places.pop()[0], item=(1,) * (rank - first.rank) + first.item)
 
 
@@ -35,7 +35,7 @@ def align(step: Step, values: Sequence[Value]) -> tuple[list[str], Tensor]:
 
     Constants become constants of the graph, broadcast against one item.
     """
-    rank, like = template(step, values)
+    rank, like = template(values)
     names = [
         tensor_operand(step, value, rank)
         if isinstance(value, Tensor)

@@ -12,7 +12,7 @@ from lrptool.loaders.onnx.translate.registry import Step, translates
 
 _ASYMMETRIC = 11
 """Before this version pixels were always mapped corner to corner without a half pixel between."""
-_KNOWN_MAPPINGS = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric")
+_KNOWN_MAPPINGS = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
 
 
 def pooled(step: Step, op: str, tensor: Tensor, **more: Any) -> Tensor:

@@ -159,7 +159,7 @@ class Step:
         """Return an input that depends on the image and has the batch in front; NotBatchFirst where it has not."""
         tensor = self.tensor(index)
         if not tensor.plain:
-            raise NotBatchFirst(f"{self.where}: expected the batch on the first axis")
+            raise NotBatchFirst("expected the batch on the first axis")
         return tensor
 
     def known(self, index: int) -> Known:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper
 
-from lrptool.errors import UnsupportedError, did_you_mean
+from lrptool.errors import LrpError, UnsupportedError, did_you_mean
 from lrptool.loaders.onnx.expansion import expand
 from lrptool.loaders.onnx.files import array_of, dense_of
 from lrptool.loaders.onnx.folding import Folding
-from lrptool.loaders.onnx.layout import Known, Tensor, Unit
-from lrptool.loaders.onnx.network import Network, in_order, opsets, reads
+from lrptool.loaders.onnx.layout import Known, NotBatchFirst, Tensor, Unit
+from lrptool.loaders.onnx.network import Network, called, in_order, opsets, reads
 from lrptool.loaders.onnx.translate.elementwise import NUMPY_BROADCASTING, operands
 from lrptool.loaders.onnx.translate.quantised import scale_by_unit
 from lrptool.loaders.onnx.translate.registry import TAKES_WHOLE, TRANSLATORS, Step, Translation, Value
+from lrptool.loaders.onnx.translate.verdict import complaint
 
 _DECIDES = "export the network without decisions on values of the image"
 _WHY = {
@@ -25,6 +27,8 @@ _WHY = {
     **dict.fromkeys(("NonZero", "Unique", "Compress", "Equal", "Greater", "Less", "Not", "Sign", "If"), _DECIDES),
 }
 """What to do about operators that cannot be translated, where a similar name would not help."""
+_FIRST_COMPUTED = {"DequantizeLinear": 19, "Dropout": 7, "Clip": 6, "Reshape": 5}
+"""The first version that onnx itself can compute, where that is not the first; it means the same."""
 Versions = Mapping[str, int]
 
 
@@ -76,12 +80,24 @@ class Walk:
     def __call__(self, nodes: Iterable[NodeProto], translation: Translation, versions: Versions | None = None) -> None:
         """Take nodes, in order, into a graph in the making; versions are the model's own unless said otherwise."""
         for node in nodes:
-            self._take(node, translation, self._versions if versions is None else versions)
+            spoken = self._versions if versions is None else versions
+            domain = "" if node.domain == "ai.onnx" else node.domain
+            step = Step(node, translation, spoken.get(domain, 1))
+            try:
+                self._take(step, domain, spoken)
+            except NotBatchFirst as error:
+                raise error.at(f"{self.where}: {called(node)}") from None
+            except LrpError:
+                raise
+            except Exception as error:
+                wrong = complaint(step, domain)
+                if wrong is None:  # a defect of our own
+                    raise
+                raise step.malformed(wrong) from error
 
-    def _take(self, node: NodeProto, translation: Translation, versions: Versions) -> None:
+    def _take(self, step: Step, domain: str, versions: Versions) -> None:
         """Take one node: compute it, translate it, or go into what it is made of."""
-        domain = "" if node.domain == "ai.onnx" else node.domain
-        step = Step(node, translation, versions.get(domain, 1))
+        node, translation = step.proto, step.translation
         values = [translation.values.get(name) for name in node.input if name]
         tensors = [value for value in values if isinstance(value, Tensor)]
         if (domain, node.op_type) == ("", "If") and isinstance(step.value(0), Known):
@@ -103,14 +119,19 @@ class Walk:
     def _fold(self, step: Step, domain: str) -> None:
         """Compute a node, for every size of the batch where its inputs depend on it."""
         node, version = step.proto, step.version
-        if (domain, node.op_type) == ("", "Constant") and node.attribute[0].name == "value":
+        if (domain, node.op_type) == ("", "Constant") and node.attribute[:1] and node.attribute[0].name == "value":
             step.put(Known((array_of(node.attribute[0].t, self._folder, self.where),), node.output[0]))
             return
         values = [step.known(index) if step.has(index) else None for index in range(len(node.input))]
+        if not domain:
+            version = max(version, _FIRST_COMPUTED.get(node.op_type, 1))
         if not domain and version < NUMPY_BROADCASTING and step.given("broadcast"):
             values = [value if isinstance(value, Known) else None for value in operands(step)]
             node = helper.make_node(node.op_type, node.input, node.output, node.name)
             version = NUMPY_BROADCASTING
+        elif (domain, node.op_type) == ("", "Reshape") and step.given("shape"):
+            values.append(Known((np.array(step.list("shape")),)))
+            node = helper.make_node("Reshape", [node.input[0], "shape"], node.output, node.name)
         same = all(value is None or len(value.values) == 1 for value in values)
         count = 1 if same else len(step.mode.sizes)
         turns = [[None if v is None else v.each(count)[turn] for v in values] for turn in range(count)]
