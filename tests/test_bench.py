@@ -14,7 +14,7 @@ from lrptool.engine.compiling import Compiler
 from lrptool.errors import UnsupportedError
 from lrptool.graph import Graph
 from lrptool.loaders.caffe import load_caffe
-from lrptool.loaders.caffe.weights import RandomWeights
+from lrptool.loaders.caffe.fillers import RandomWeights
 from lrptool.rules import Composite
 from tests.bench.__main__ import main
 from tests.bench.architectures import ARCHITECTURES, Prototxt
@@ -38,7 +38,7 @@ PUBLISHED = {
 @pytest.fixture
 def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shapes need no weights."""
-    monkeypatch.setattr(RandomWeights, "_draw", lambda _self, blob: np.zeros(blob.shape, np.float32))
+    monkeypatch.setattr(RandomWeights, "_draw", lambda _self, blob, _spread: np.zeros(blob.shape, np.float32))
 
 
 def read(path: Path) -> Graph:

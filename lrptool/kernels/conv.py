@@ -240,8 +240,11 @@ class TransposedConv:
         if summed:
             grouped = [part[:, :1] for part in grouped]
         stacked = np.concatenate(grouped, axis=1)
-        phases = [self._phase(stacked, a, b) for a in range(g.strides[0]) for b in range(g.strides[1])]
-        return _Packed(phases, channels, grouped[0].shape[1], summed, _is_single(g) and stacked.shape[1] > 1)
+        columnar = _is_single(g) and not summed
+        phases = [
+            self._phase(stacked, a, b, columnar=columnar) for a in range(g.strides[0]) for b in range(g.strides[1])
+        ]
+        return _Packed(phases, channels, grouped[0].shape[1], summed, columnar)
 
     def add_to(
         self, schedule: Schedule, fractions: Sequence[Fraction], x: Place, part: int, out: Place, *, accumulate: bool
@@ -330,7 +333,7 @@ class TransposedConv:
         inside = -(-(g.in_size[axis] - start) // stride)
         return _Axis(steps, stride, start, max(0, -(start // stride)), min(steps, inside))
 
-    def _phase(self, grouped: Values, a: int, b: int) -> _Product:
+    def _phase(self, grouped: Values, a: int, b: int, *, columnar: bool) -> _Product:
         """Return the product of phase (a, b); it may be without a tap, and writes zeros then."""
         ys, xs = self._taps(0, a), self._taps(1, b)
         taken = grouped[:, :, :, [tap for tap, _ in ys]][..., [tap for tap, _ in xs]]
@@ -338,7 +341,6 @@ class TransposedConv:
         terms = taken.transpose(0, 1, 3, 4, 2).reshape(groups, slots * len(ys) * len(xs), channels)
         taps = np.array([shift_y * self._cols + shift_x for _, shift_y in ys for _, shift_x in xs], np.int64)
         offsets = np.arange(slots)[:, None] * self._plane + taps
-        columnar = _is_single(self._geometry) and slots > 1
         return _Product.of(terms, offsets, self._landing(0, a), self._landing(1, b), self._cols, columnar=columnar)
 
 

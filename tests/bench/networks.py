@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from lrptool import Model, load
 from lrptool.loaders.caffe import load_caffe, write_caffemodel
-from lrptool.loaders.caffe.weights import RandomWeights
+from lrptool.loaders.caffe.fillers import RandomWeights
 from tests.bench.architectures import ARCHITECTURES
 
 SEED = "random:0"
@@ -59,8 +59,8 @@ def store_drawn_weights(prototxt: Path, caffemodel: Path) -> None:
     blobs: dict[str, tuple[str, Sequence[Any]]] = {}
     draw = RandomWeights.take
 
-    def recorded(source: RandomWeights, item: Any, wanted: Sequence[Any]) -> tuple[Any, ...]:
-        arrays = draw(source, item, wanted)
+    def recorded(source: RandomWeights, item: Any, wanted: Sequence[Any], spread: float) -> tuple[Any, ...]:
+        arrays = draw(source, item, wanted, spread)
         if arrays:
             blobs[item.layer.name] = (item.layer.type, arrays)
         return arrays

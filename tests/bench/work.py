@@ -14,7 +14,7 @@ MEGA = 1e6
 
 def products(step: Step) -> int:
     """Transposed products with the layer's weights that its rule needs: one per term that is not known to be zero."""
-    return sum(len(share.terms) for share in step.shares.shares) if step.shares is not None else 0
+    return sum(len(share.terms) for share in step.layer.step.shares) if step.layer is not None else 0
 
 
 def operations(graph: Graph, step: Step) -> float:
