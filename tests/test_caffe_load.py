@@ -55,7 +55,7 @@ def test_grouped_convolution_keeps_its_weights(tmp_path: Path) -> None:
         ("num_output: 4 kernel_size: 3 group: 2", "3 channels to 4 outputs do not go into 2 groups"),
         ("kernel_size: 3", "to 0 outputs"),
         ("num_output: 4 kernel_size: 9", "does not fit"),
-        ("num_output: 400000000 kernel_size: 3", "more than any network has"),
+        ("num_output: 400000000 kernel_size: 3", "10800000000 weights up to it are more than any network has"),
     ],
 )
 def test_convolution_refuses(tmp_path: Path, options: str, message: str) -> None:
@@ -234,9 +234,11 @@ def test_eltwise_product_and_maximum(tmp_path: Path) -> None:
 def test_eltwise_refuses(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="found 1"):
         load_text(tmp_path, BRANCHES + layer("x", "Eltwise", "a b", "x", "eltwise_param { coeff: 2 }"))
-    maximum = "eltwise_param { operation: MAX coeff: 2 coeff: 3 }"
+    product = "eltwise_param { operation: PROD coeff: 2 coeff: 3 }"
     with pytest.raises(ModelError, match="found 2"):
-        load_text(tmp_path, BRANCHES + layer("x", "Eltwise", "a b", "x", maximum))
+        load_text(tmp_path, BRANCHES + layer("x", "Eltwise", "a b", "x", product))
+    maximum = layer("x", "Eltwise", "a b", "x", product.replace("PROD", "MAX"))
+    assert load_text(tmp_path, BRANCHES + maximum).graph.node("x").op == "Max"
     pool = layer("p", "Pooling", "data", "p", "pooling_param { kernel_size: 2 }")
     with pytest.raises(ModelError, match="two or more bottoms of one shape"):
         load_text(tmp_path, BRANCHES + pool + layer("x", "Eltwise", "a p", "x"))
@@ -304,6 +306,8 @@ def test_batch_norm_refuses(tmp_path: Path) -> None:
     text = INPUT + layer("x", "BatchNorm", "data", "x")
     with pytest.raises(ModelError, match="variance above 0, found -1"):
         load_text(tmp_path, text, {"x": [np.zeros(3), np.array([1, -1, 1]), np.ones(1)]})
+    with pytest.raises(ModelError, match="statistics are not finite"):
+        load_text(tmp_path, text, {"x": [np.ones(3), np.ones(3), np.array([1e-42])]})
     with pytest.raises(UnsupportedError, match="statistics of the batch"):
         one_layer(tmp_path, "BatchNorm", "batch_norm_param { use_global_stats: false }")
 

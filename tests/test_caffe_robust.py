@@ -87,6 +87,7 @@ def test_shapes_that_lie_cost_nothing(tmp_path: Path) -> None:
         ("Convolution", "convolution_param { num_output: 4000000000 kernel_size: 1 }"),
         ("Convolution", "convolution_param { num_output: 64 kernel_size: 4000000000 }"),
         ("Convolution", "convolution_param { num_output: 64 kernel_size: 1 pad: 4000000000 }"),
+        ("Convolution", "convolution_param { num_output: 64 kernel_size: 1 pad: 60000 }"),
         ("Convolution", "convolution_param { num_output: 9 kernel_size: 1 group: 4000000000 }"),
         ("Deconvolution", "convolution_param { num_output: 64 kernel_size: 60000 }"),
         ("InnerProduct", "inner_product_param { num_output: 4000000000 }"),
@@ -131,6 +132,20 @@ def test_options_beyond_reason(tmp_path: Path, kind: str, options: str) -> None:
     tracemalloc.stop()
     assert "\n" not in caught.value.message
     assert peak < 64 * MEGABYTE
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("Power", "power_param { scale: nan }", "a number for scale, found nan"),
+        ("BatchNorm", "batch_norm_param { eps: inf }", "a number for eps, found inf"),
+        ("PReLU", "prelu_param { filler { value: -inf } }", "a number for value, found -inf"),
+        ("Eltwise", "eltwise_param { coeff: 1 coeff: nan }", "a number for coeff, found nan"),
+    ],
+)
+def test_options_that_are_no_numbers(tmp_path: Path, kind: str, options: str, message: str) -> None:
+    with pytest.raises(ModelError, match=rf"deploy\.prototxt:2: layer 'x': expected {message}"):
+        load_text(tmp_path, INPUT + layer("x", kind, "data", "x", options))
 
 
 def test_nets_that_run_in_circles(tmp_path: Path) -> None:

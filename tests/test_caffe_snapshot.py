@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrptool.errors import ModelError
+from lrptool.errors import ModelError, UnsupportedError
 from lrptool.loaders.caffe import load_caffe
 from lrptool.loaders.caffe.schema import new_message
-from tests.caffe_nets import blob_bytes, load_text
+from tests.caffe_nets import blob_bytes, load_text, sized
 from tests.test_caffe_weights import BLOBS, NET
 
 
@@ -63,6 +63,17 @@ def test_without_a_text_there_must_be_an_architecture(tmp_path: Path) -> None:
         load_caffe(None, "random:0")
     with pytest.raises(ModelError, match="found neither"):
         load_caffe(None, None)
+
+
+def test_options_of_forks_are_not_guessed(tmp_path: Path) -> None:
+    """DeepLab keeps Interp's options under 143, where others keep the shape of an input."""
+    path = tmp_path / "snapshot.caffemodel"
+    options = sized(2143, b"\x18\x02")
+    interp = sized(1, b"up") + sized(2, b"Interp") + sized(3, b"ip") + sized(4, b"up")
+    path.write_bytes(WHOLE + sized(100, interp + options))
+    with pytest.raises(UnsupportedError, match=r"layer 'up' .Interp.: its options are stored in a way") as caught:
+        load_caffe(None, path)
+    assert caught.value.hint == "name the prototxt as well"
 
 
 @settings(max_examples=400, deadline=None)

@@ -31,6 +31,7 @@ class RandomWeights:
         self._seed = seed
         self._rng = np.random.default_rng(seed)
         self._shared: dict[str, Array] = {}
+        self._drawn = 0
 
     def count(self, item: Wired) -> int | None:
         """Return None: a layer may have as many arrays as it likes."""
@@ -41,9 +42,10 @@ class RandomWeights:
         layer = item.layer
         arrays = []
         for index, blob in enumerate(blobs):
-            if prod(blob.shape) > MOST_NUMBERS:
+            self._drawn += prod(blob.shape)
+            if self._drawn > MOST_NUMBERS:
                 raise ModelError(
-                    f"{layer.place}: layer {item.name!r}: {prod(blob.shape)} weights are more than any network has"
+                    f"{layer.place}: layer {item.name!r}: {self._drawn} weights up to it are more than any network has"
                 )
             name = layer.shared[index] if index < len(layer.shared) else ""
             array = self._shared.get(name)

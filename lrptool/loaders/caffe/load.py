@@ -6,13 +6,16 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from lrptool.errors import ModelError
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from lrptool.errors import ModelError, UnsupportedError
 from lrptool.loaders.caffe.files import Caffemodel, read_caffemodel
 from lrptool.loaders.caffe.fillers import RandomWeights
 from lrptool.loaders.caffe.heads import select
 from lrptool.loaders.caffe.prototxt import Prototxt, read_prototxt
 from lrptool.loaders.caffe.sources import image_shape
 from lrptool.loaders.caffe.translate import translate
+from lrptool.loaders.caffe.types import FORKED, canonical
 from lrptool.loaders.caffe.upgrade import at_test_time, layers_of, without_training
 from lrptool.loaders.caffe.weights import StoredWeights, Weights
 from lrptool.loaders.caffe.wiring import wire
@@ -108,6 +111,13 @@ def _architecture(stored: Caffemodel, file: Path) -> Prototxt:
     """Return the net inside a caffemodel, where there is one."""
     if not any(layer.bottom for layer in (*stored.net.layer, *stored.net.layers)):
         raise ModelError(f"{file}: holds weights without an architecture", hint="name the prototxt as well")
+    for layer in stored.net.layer:
+        # Every fork has its own number for the same options: here they are unknown, and a default would be wrong.
+        if canonical(layer.type) in FORKED and len(UnknownFieldSet(layer)):
+            raise UnsupportedError(
+                f"{file}: layer {layer.name!r} ({layer.type}): its options are stored in a way that forks do not share",
+                hint="name the prototxt as well",
+            )
     return Prototxt(stored.net, (), ())
 
 

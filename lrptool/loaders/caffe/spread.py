@@ -36,7 +36,7 @@ class _Seen:
 
 def _normalised(seen: _Seen) -> float:
     """Behind a batch normalisation: mean square of scale · x / deviation, plus that of the shift."""
-    scale, shift, mean, variance = seen.constants
+    scale, shift, mean, variance = (constant.astype(np.float64) for constant in seen.constants)
     factor = scale / np.sqrt(np.maximum(variance + seen.number("epsilon"), 1e-12))
     return float(np.mean(factor**2)) * seen.squares[0] + float(np.mean((shift - factor * mean) ** 2))
 

@@ -13,6 +13,9 @@ SOURCES = frozenset({
 REPORTING = frozenset({"Accuracy", "HDF5Output", "Silence"})
 """Types that only look on."""
 
+FORKED = frozenset({"BN", "CReLU", "Interp", "Normalize", "Permute", "ShuffleChannel", "Upsample"})
+"""Types whose options only forks know."""
+
 WORDS = (
     *SOURCES, *REPORTING,
     "AbsVal", "ArgMax", "Axpy", "BN", "BNLL", "BatchNorm", "Bias", "CReLU", "Clip", "Concat", "ContrastiveLoss",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from math import isfinite
 
 from lrptool.errors import ModelError
 from lrptool.loaders.caffe.layer import Layer
@@ -42,7 +43,20 @@ def layers_of(net: Message, where: str, order: Sequence[tuple[str, int]] = ()) -
         for text in (layer.name, layer.type, *layer.bottoms, *layer.tops):
             if not text.isprintable():
                 raise ModelError(f"{layer.place}: layer {layer.name!r}: {text!r} is no name")
+        for field, value in _without_end(layer.message):
+            raise ModelError(f"{layer.place}: layer {layer.name!r}: expected a number for {field}, found {value:g}")
     return tuple(layers)
+
+
+def _without_end(message: Message) -> Iterator[tuple[str, float]]:
+    """Yield the options of a layer that are infinite or no number; only Clip may have infinite ones."""
+    for field, value in message.ListFields():
+        values = value if field.is_repeated else (value,)
+        if field.message_type is not None and field.name != "clip_param":
+            for inner in values:
+                yield from _without_end(inner)
+        elif field.type in (field.TYPE_FLOAT, field.TYPE_DOUBLE):
+            yield from ((field.name, number) for number in values if not isfinite(number))
 
 
 def _layer(message: Message, place: str) -> Layer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Literal, Protocol
 
 from lrptool.errors import ModelError, did_you_mean
@@ -133,11 +132,6 @@ class StoredWeights:
             return ()
         shown = ", ".join(surplus[:20]) + (", …" if len(surplus) > 20 else "")
         return (f"weights of {len(surplus)} layers that the scores do not need were left out: {shown}",)
-
-
-def too_many(blob: Blob) -> bool:
-    """Whether an array is larger than any network's."""
-    return prod(blob.shape) > MOST_NUMBERS
 
 
 def _shapes(blobs: Sequence[StoredBlob]) -> str:

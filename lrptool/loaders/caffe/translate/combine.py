@@ -18,7 +18,8 @@ def eltwise(step: Step) -> None:
         raise ModelError(f"{step.where}: expected two or more bottoms of one shape, found {found}")
     operation = enum_name(options, "operation")
     factors = tuple(options.coeff)
-    if factors and (operation != "SUM" or len(factors) != len(inputs)):
+    # A MAX may state factors; nobody reads them.
+    if factors and (operation == "PROD" or len(factors) != len(inputs)):
         raise ModelError(f"{step.where}: expected no coeff, or one per bottom of a SUM, found {len(factors)}")
     if operation == "SUM":
         step.node("Sum", *inputs, **({"coefficients": factors} if set(factors) - {1.0} else {}))

@@ -21,7 +21,10 @@ def batch_norm(step: Step) -> None:
     """
     options = step.options("batch_norm_param")
     if options.HasField("use_global_stats") and not options.use_global_stats:
-        raise UnsupportedError(f"{step.where}: uses the statistics of the batch (use_global_stats: false)")
+        raise UnsupportedError(
+            f"{step.where}: uses the statistics of the batch (use_global_stats: false)",
+            hint="use_global_stats: true takes the statistics of training, which the weights hold",
+        )
     channels = _channels(step)
     learned = options.scale_bias if step.stored() is None else step.stored() == 5
     vector = Blob((channels,))
@@ -31,9 +34,11 @@ def batch_norm(step: Step) -> None:
         Blob((1,), 1.0),
         *[Blob((channels,), constant_of(options.scale_filler, 1.0)), vector] * learned,
     )
-    by = np.float32(0 if factor.item() == 0 else 1 / factor.item())
+    by = 0.0 if factor.item() == 0 else 1 / factor.item()
+    with np.errstate(over="ignore"):
+        mean, variance = ((sums.astype(np.float64) * by).astype(np.float32) for sums in (mean, variance))
     scale, shift = rest or (np.ones(channels, np.float32), np.zeros(channels, np.float32))
-    _normalise(step, scale, shift, mean * by, variance * by, options.eps)
+    _normalise(step, scale, shift, mean, variance, options.eps)
 
 
 @translates("BN")
@@ -68,6 +73,8 @@ def _channels(step: Step) -> int:
 
 def _normalise(step: Step, scale: Array, shift: Array, mean: Array, variance: Array, epsilon: float) -> None:
     """Add the layer's node; a variance that is none is refused."""
+    if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+        raise ModelError(f"{step.where}: its statistics are not finite once they are divided by their factor")
     if (variance + epsilon <= 0).any():
         raise ModelError(f"{step.where}: expected a variance above 0, found {variance.min():g}")
     vectors = {"scale": scale, "bias": shift, "mean": mean, "variance": variance}

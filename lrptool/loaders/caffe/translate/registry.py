@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +16,9 @@ from lrptool.loaders.caffe.spread import spread_of
 from lrptool.loaders.caffe.weights import Blob, Weights
 from lrptool.loaders.caffe.wiring import Names, Wired
 from lrptool.ops import GraphBuilder
+
+_MOST_VALUES = 2**29
+"""Of a tensor, for one image: 2 GB. Beyond it a size is a slip."""
 
 
 @dataclass(slots=True)
@@ -54,6 +58,10 @@ class Translation:
     ) -> tuple[str, ...]:
         """Add a node; return its tensors."""
         made = self.builder.add(op, name, inputs, outputs, **attributes)
+        for tensor in made:
+            values = prod(size or 1 for size in self.builder.shape(tensor))
+            if values > _MOST_VALUES:
+                raise ModelError(f"{tensor!r} would hold {values} values for one image, more than any network")
         squares = [self.spread.get(tensor, 1.0) for tensor in inputs]
         constants = [self.constants[tensor] for tensor in inputs if tensor in self.constants]
         self.spread.update(dict.fromkeys(made, spread_of(op, squares, constants, attributes)))
@@ -201,6 +209,10 @@ class Step:
         self, op: str, name: str, inputs: Sequence[str], outputs: Sequence[str] | None, **attributes: Attribute
     ) -> tuple[str, ...]:
         """Add a node; what an operator finds wrong is told with the file and the layer."""
+        if all(map(self.is_constant, inputs)):
+            raise UnsupportedError(
+                f"{self.where}: reads nothing that depends on the image", hint="store what it computes as a Parameter"
+            )
         try:
             return self._translation.add(op, name, inputs, outputs, **attributes)
         except ModelError as error:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lrptool.loaders.onnx.layout import Known, NotBatchFirst, Numbers, Sizes, Tensor, item_of
-from lrptool.loaders.onnx.translate.movement import reshape
+from lrptool.loaders.onnx.translate.movement import reshape, sizes_from
 from lrptool.loaders.onnx.translate.registry import Step, Value, translates
 
 Range = tuple[int, int, int]
@@ -219,7 +219,7 @@ def center_crop_pad(step: Step) -> None:
     tensor = step.tensor()
     given = step.list("axes")
     axes = range(tensor.rank) if given is None else [step.axis(axis, tensor.rank) for axis in given]
-    wanted = [tuple(int(v) for v in value.reshape(-1)) for value in step.known(1).each(len(step.mode.sizes))]
+    wanted = sizes_from(step, 1)
     found = []
     for shape, sizes in zip(step.shapes(tensor), wanted, strict=True):
         before, after = [0] * tensor.rank, [0] * tensor.rank

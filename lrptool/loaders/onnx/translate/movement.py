@@ -77,12 +77,16 @@ def _put_reshaped(step: Step, targets: Sequence[Sizes]) -> None:
     step.put(reshape(step, step.tensor(), targets, role=""))
 
 
+def sizes_from(step: Step, index: int) -> list[Sizes]:
+    """Return an input that holds sizes, for each size of the batch."""
+    arrays = step.known(index).each(len(step.mode.sizes))
+    return [tuple(int(number) for number in array.reshape(-1)) for array in arrays]
+
+
 @translates("Reshape", whole=True)
 def reshape_(step: Step) -> None:
     """0 copies a size unless allowzero is set, -1 is what is left."""
-    wanted = step.known(1) if step.has(1) else None
-    count = len(step.mode.sizes)
-    asked = [step.list("shape") or ()] * count if wanted is None else [tuple(map(int, v)) for v in wanted.each(count)]
+    asked = sizes_from(step, 1) if step.has(1) else [step.list("shape") or ()] * len(step.mode.sizes)
     copies = not step.integer("allowzero")
     targets = []
     for target, shape in zip(asked, step.shapes(step.tensor()), strict=True):
@@ -175,7 +179,7 @@ def _blocks_behind_channels(step: Step, tensor: Tensor, size: int) -> None:
 def expand(step: Step) -> None:
     """Broadcast to a shape."""
     tensor = step.tensor()
-    wanted = [tuple(map(int, value)) for value in step.known(1).each(len(step.mode.sizes))]
+    wanted = sizes_from(step, 1)
     rank = max(tensor.rank, len(wanted[0]))
     targets = []
     for shape, target in zip(step.shapes(tensor), wanted, strict=True):
