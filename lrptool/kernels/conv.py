@@ -24,7 +24,9 @@ _NEAR = 250_000
 _FEW = 4
 """Columns so few that a thread takes all of them with a block of weights."""
 _BANDS = 16
-"""Pieces a sum over channels is cut into, at least."""
+"""Pieces a map is cut into when it is packed: threads keep to their own parts of maps."""
+_LEAST = 512
+"""Values worth a piece of packing."""
 _BAND = 4096
 """Values of a map whose fractions are formed at a time."""
 
@@ -116,6 +118,8 @@ class _Product:
         columns = -(-((self.y.steps - 1) * self.cols + self.x.steps) // width)
         met = slots * len(np.unique(self.offsets[:1] // self.cols)) * width
         together = max(1, min(columns, _NEAR // max(1, met)))
+        if self.weights.size <= _NEAR:
+            together = min(together, -(-columns // _BANDS))
         direct = (self.y.stride, self.x.stride, self.y.start, self.x.start) == (1, 1, 0, 0) and self.cols == size[1]
         schedule.add(
             PRODUCT,
@@ -279,13 +283,13 @@ class TransposedConv:
         """Add the task that writes one fraction into its planes."""
         g, packed = self._geometry, self._packed
         height, width = g.out_size
-        band = max(1, _BAND // width)
-        if packed.summed:
-            band = min(band, max(1, height // _BANDS))
-        maps = g.group * -(-height // band) if packed.summed else packed.channels
         column = packed.column(schedule.dtype.itemsize)
         if column:
-            band = column * max(1, _BAND // column)
+            band = column * -(-max(height * width // _BANDS, _LEAST) // column)
+            maps = packed.channels * -(-height * width // band)
+        else:
+            band = max(1, min(_BAND, max(height * width // _BANDS, _LEAST)) // width)
+            maps = (g.group if packed.summed else packed.channels) * -(-height // band)
         schedule.add(
             PACK,
             schedule.batch * maps,
@@ -404,7 +408,7 @@ class ForwardConv:
         schedule = Schedule(batch, x.dtype)
         source, target = schedule.hold(planes, phases[0].size), schedule.hold(out, out[0].size)
         per_group = phases[0].size // g.group
-        flags = schedule.flags(batch * g.group * self._slots)
+        flags = schedule.flags(batch * g.group * self._slots, are_set=True)
         self._product.add_to(
             schedule, source, per_group, flags, target, ONE, target, g.out_size, None, accumulate=False
         )

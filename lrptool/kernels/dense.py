@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from lrptool.kernels.fraction import Fraction
 from lrptool.kernels.pieces.dense import COLUMNS, dense_forward
-from lrptool.kernels.pieces.weigh import CHUNK
 from lrptool.kernels.records import DENSE, ONE
 from lrptool.kernels.schedule import Place, Schedule
 from lrptool.kernels.sums import TransposedScale
@@ -90,7 +89,7 @@ class TransposedDense:
             -(-columns // COLUMNS),
             reads=[*s, *([x] if part != ONE else [])],
             writes=out,
-            own=max(CHUNK, schedule.batch * COLUMNS),
+            own=schedule.batch * COLUMNS,
             first=s[0],
             second=s[-1],
             weights=schedule.hold(self._weight),

@@ -51,7 +51,7 @@ TABLES = {
         "planes height width out_height out_width kernel_y kernel_x stride_y stride_x top left",
         "coefficient",
     ),
-    WEIGH: _record(f"{_FRACTION} weights x out channels values part accumulate", "coefficient"),
+    WEIGH: _record(f"{_FRACTION} weights x out channels values band part accumulate", "coefficient"),
     DENSE: _record(
         "first second weights x out rows columns items squared part accumulate",
         "first_positive first_negative second_positive second_negative",

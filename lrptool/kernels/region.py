@@ -1,13 +1,16 @@
 """The parallel region: threads walk through a list of tasks together, taking pieces of work from counters.
 
-Entering and leaving a region costs as much as a small layer, so a whole way back is one. A thread that is held up
-costs its own piece, not everybody's; nobody waits but for what he needs. Every piece owns its part of the result and
-sums in one fixed order, so results do not depend on the number of threads.
+Entering and leaving a region costs as much as a small layer, so a whole way back is one. Every thread has its share of
+a task, the same part of the maps from task to task, so that what it reads is mostly what it wrote; then it takes from
+others' shares. A thread that is held up costs its own piece, not everybody's; nobody waits but for what he needs. Every
+piece owns its part of the result and sums in one fixed order, so results do not depend on the number of threads.
 """
 
 from __future__ import annotations
 
+import numpy as np
 from numba import prange
+from numpy.typing import NDArray
 
 from lrptool.kernels.atomic import PIECES_PER_THREAD, take, wait_for
 from lrptool.kernels.jit import kernel
@@ -17,8 +20,16 @@ from lrptool.kernels.pieces.pool import route_pieces, spread_pieces
 from lrptool.kernels.pieces.product import product_pieces
 from lrptool.kernels.pieces.weigh import weigh_pieces
 
-COUNTERS = 16
-"""Counters of a task: what is handed out and, a cache line on, what is done."""
+_LINE = 8
+"""Counters stand this far apart: a cache line each."""
+
+
+@kernel()
+def _share(total, grain, worker, threads):  # type: ignore[no-untyped-def]
+    """First and one past the last piece of a thread's own share of a task."""
+    grains = -(-total // grain)
+    low, high = worker * grains // threads * grain, (worker + 1) * grains // threads * grain
+    return low, min(high, total)
 
 
 @kernel()
@@ -47,18 +58,27 @@ def run(tasks, first, last, kinds, places, bases, flags, tables, scratch, terms,
     plane; tables of offsets; scratch (threads, ·) of the tasks' dtype and of int64; counters, all zero, and the number
     of threads.
     """
+    lines = threads + 1
     for worker in prange(threads):
         done = first
         for t in range(first, last):
             task = tasks[t]
             while done <= task.after:
-                wait_for(counters, done * COUNTERS + 8, tasks[done].total)
+                wait_for(counters, done * lines * _LINE, tasks[done].total)
                 done += 1
             piece = max(1, task.total // (threads * PIECES_PER_THREAD))
             piece = -(-piece // task.grain) * task.grain
-            begin = take(counters, t * COUNTERS, piece)
-            while begin < task.total:
-                end = min(begin + piece, task.total)
-                _work(task, begin, end, kinds, places, bases, flags, tables, scratch[worker], terms[worker])
-                take(counters, t * COUNTERS + 8, end - begin)
-                begin = take(counters, t * COUNTERS, piece)
+            for k in range(threads):
+                other = (worker + k) % threads
+                low, high = _share(task.total, task.grain, other, threads)
+                begin = low + take(counters, (t * lines + 1 + other) * _LINE, piece)
+                while begin < high:
+                    end = min(begin + piece, high)
+                    _work(task, begin, end, kinds, places, bases, flags, tables, scratch[worker], terms[worker])
+                    take(counters, t * lines * _LINE, end - begin)
+                    begin = low + take(counters, (t * lines + 1 + other) * _LINE, piece)
+
+
+def counters_for(tasks: int, threads: int) -> NDArray[np.int64]:
+    """Return fresh counters for a run: what is done of every task, and what is dealt out of every thread's share."""
+    return np.zeros(tasks * (threads + 1) * _LINE, np.int64)

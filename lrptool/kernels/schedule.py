@@ -17,7 +17,7 @@ from lrptool.kernels.arena import Lifetime, lay_out
 from lrptool.kernels.jit import get_threads
 from lrptool.kernels.memory import MEMORY
 from lrptool.kernels.records import PLACE, PRODUCT, TABLES, TASK
-from lrptool.kernels.region import COUNTERS, run
+from lrptool.kernels.region import counters_for, run
 
 Values = NDArray[np.floating[Any]]
 
@@ -118,6 +118,7 @@ class Schedule:
         self._uses: list[_Use] = []
         self._places: dict[Place, int] = {}
         self._tables: list[NDArray[np.int64]] = []
+        self._set_flags: list[tuple[int, int]] = []
         self._table_size = self._flag_count = self._terms = 0
         self._own = 1
         self._rows: dict[int, list[dict[str, int | float]]] = {kind: [] for kind in TABLES}
@@ -158,8 +159,10 @@ class Schedule:
         self._scratch[buffer] = Lifetime(self.batch * values + slack)
         return Place(buffer, 0, values)
 
-    def flags(self, count: int) -> int:
-        """Return where `count` flags begin; they are set unless a task clears them."""
+    def flags(self, count: int, *, are_set: bool = False) -> int:
+        """Return where `count` flags begin, all set or none."""
+        if are_set:
+            self._set_flags.append((self._flag_count, self._flag_count + count))
         self._flag_count += count
         return self._flag_count - count
 
@@ -226,8 +229,10 @@ class Schedule:
         threads = get_threads()
         own = MEMORY.take((threads, self._own), self.dtype)
         terms = MEMORY.take((threads, 2 * self._terms), np.int64)
-        flags = np.ones(self._flag_count, np.uint8)
-        counters = np.zeros(len(self._tasks) * COUNTERS, np.int64)
+        flags = np.zeros(self._flag_count, np.uint8)
+        for begin, end in self._set_flags:
+            flags[begin:end] = 1
+        counters = counters_for(len(self._tasks), threads)
         shared = (made.kinds, made.places, addresses, flags, made.offsets)
         begin = 0
         for stop in [*self._calls, len(self._tasks)]:

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrptool.kernels.fraction import Fraction
-from lrptool.kernels.pieces.weigh import CHUNK
 from lrptool.kernels.records import ONE, WEIGH
 from lrptool.kernels.schedule import Place, Schedule
 
 Values = NDArray[np.floating[Any]]
+
+_BANDS, _LEAST, _MOST = 4, 1024, 4096
+"""Pieces a channel is cut into, so that threads keep to their own parts of maps; values of a piece."""
 
 
 class TransposedScale:
@@ -34,18 +36,20 @@ class TransposedScale:
         self, schedule: Schedule, fractions: Sequence[Fraction], x: Place, part: int, out: Place, *, accumulate: bool
     ) -> None:
         """Add the tasks that write x̂ · Σ_p ŵ_p s_p into `out`; arguments as of `TransposedConv`."""
+        band = min(_MOST, max(_LEAST, -(-self._values // _BANDS)))
         for k, (fraction, weights) in enumerate(zip(fractions, self._weights, strict=True)):
             schedule.add(
                 WEIGH,
-                schedule.batch * len(weights) * -(-self._values // CHUNK),
+                schedule.batch * len(weights) * -(-self._values // band),
                 reads=[*fraction.reads(), *([x] if part != ONE else [])],
                 writes=out,
-                own=CHUNK,
+                own=band,
                 weights=schedule.hold(np.ascontiguousarray(weights, schedule.dtype)),
                 x=x,
                 out=out,
                 channels=len(weights),
                 values=self._values,
+                band=band,
                 part=part,
                 accumulate=accumulate or k > 0,
                 **fraction.fields(),

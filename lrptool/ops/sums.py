@@ -37,8 +37,8 @@ class SumMap:
         """Return the kernel for inputs of the sum's own shape; None where one was broadcast."""
         if len(set(self._shapes)) > 1:
             return None
-        values = prod(size for size in self._shapes[0][1:] if size is not None)
-        return TransposedScale(values, [part.of(self._weights[k]).reshape(1) for part in parts])
+        channels, *rest = (size for size in self._shapes[0][1:] if size is not None)
+        return TransposedScale(prod(rest), [np.repeat(part.of(self._weights[k]), channels) for part in parts])
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return Σₖ ŵₖ xₖ."""

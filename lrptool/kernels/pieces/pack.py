@@ -111,46 +111,54 @@ def _pack_sum(task, step, places, bases, flags, own):  # type: ignore[no-untyped
 
 
 @kernel()
-def _pack_columns(task, n, c, places, bases, own):  # type: ignore[no-untyped-def]
-    """Write a map's fractions column by column of a product: the planes' values for one tile follow each other."""
+def _pack_columns(task, n, c, band, places, bases, own):  # type: ignore[no-untyped-def]
+    """Write a band of a map column by column of a product: the planes' values for one tile follow each other."""
     each, size, column = task.channels // task.groups, task.height * task.width, task.column
     apart = task.slots * column
     first = c // each * task.plane_values + (task.slot + c % each) * column
-    found = False
-    for low in range(0, size, task.band):
-        s = own[: min(task.band, size - low)]
-        found |= fractions_of(task, n, c * size + low, places, bases, s)
-        for begin in range(0, s.size, column):
-            part = s[begin : begin + column]
-            at = first + (low + begin) // column * apart
-            target = values_at(places[task.planes], n, at, part.size, bases, own)
-            for i in range(part.size):
-                target[i] = part[i]
+    low = band * task.band
+    s = own[: min(task.band, size - low)]
+    found = fractions_of(task, n, c * size + low, places, bases, s)
+    for begin in range(0, s.size, column):
+        part = s[begin : begin + column]
+        at = first + (low + begin) // column * apart
+        target = values_at(places[task.planes], n, at, part.size, bases, own)
+        for i in range(part.size):
+            target[i] = part[i]
     return found
 
 
 @kernel()
+def _pack_band(task, n, c, number, band, places, bases, own):  # type: ignore[no-untyped-def]
+    """Write a band of a map's rows into its plane."""
+    plane = values_at(places[task.planes], n, number * task.plane_values, task.plane_values, bases, own)
+    low, high = band * task.band, min(task.height, (band + 1) * task.band)
+    _clear_border(task, plane, low, high)
+    return _pack_rows(task, n, c, low, high, False, places, bases, plane, own)  # noqa: FBT003
+
+
+@kernel()
 def pack_pieces(task, begin, end, places, bases, flags, own):  # type: ignore[no-untyped-def]
-    """Pack planes [begin, end): their number counts items and channels.
+    """Pack pieces [begin, end): their number counts items, bands and channels.
 
     The fractions of r (channels, height, width) go into zero-padded planes of rows of `cols`, from row `top`, column
     `left` on, `band` rows at a time. An item has `groups` × `slots` planes; this task fills those of each group from
-    `slot` on. `flags` gets, per plane, whether it holds anything. With `summed` the channels of a group are added up in
+    `slot` on, and sets the flag of a plane that holds anything. With `summed` the channels of a group are added up in
     one plane, and pieces count items, groups and bands. With `column` the planes are cut into columns of so many
     values, and lie side by side column by column: `plane_values` is that of a group, `band` a multiple of `column`.
     """
-    plane_size = task.plane_values
     each = task.channels // task.groups
+    bands = -(-task.height * task.width // task.band) if task.column else -(-task.height // task.band)
     for step in range(begin, end):
         if task.summed:
             _pack_sum(task, step, places, bases, flags, own)
             continue
-        n, c = step // task.channels, step % task.channels
+        c, rest = step % task.channels, step // task.channels
+        n, band = rest // bands, rest % bands
         number = c // each * task.slots + task.slot + c % each
-        flag = task.flags + n * task.groups * task.slots + number
         if task.column:
-            flags[flag] = _pack_columns(task, n, c, places, bases, own)
-            continue
-        plane = values_at(places[task.planes], n, number * plane_size, plane_size, bases, own)
-        _clear_border(task, plane, 0, task.height)
-        flags[flag] = _pack_rows(task, n, c, 0, task.height, False, places, bases, plane, own)  # noqa: FBT003
+            found = _pack_columns(task, n, c, band, places, bases, own)
+        else:
+            found = _pack_band(task, n, c, number, band, places, bases, own)
+        if found:
+            flags[task.flags + n * task.groups * task.slots + number] = 1

@@ -6,9 +6,6 @@ from lrptool.kernels.atomic import values_at
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.pieces.pack import fractions_of
 
-CHUNK = 4096
-"""Values of one piece of work."""
-
 
 @kernel()
 def weigh_into(values, x, part, accumulate, out, stride):  # type: ignore[no-untyped-def]
@@ -37,14 +34,14 @@ def weigh_into(values, x, part, accumulate, out, stride):  # type: ignore[no-unt
 def weigh_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyped-def]
     """Write fractions of r (channels, values), times a weight per channel and the part of x, or add them.
 
-    Pieces count items, channels and chunks of values.
+    Pieces count items, bands of values and channels.
     """
-    chunks = -(-task.values // CHUNK)
+    bands = -(-task.values // task.band)
     for step in range(begin, end):
-        row, low = step // chunks, step % chunks * CHUNK
-        n, c = row // task.channels, row % task.channels
+        c, rest = step % task.channels, step // task.channels
+        n, low = rest // bands, rest % bands * task.band
         skip = c * task.values + low
-        s = own[: min(CHUNK, task.values - low)]
+        s = own[: min(task.band, task.values - low)]
         fractions_of(task, n, skip, places, bases, s)
         weight = values_at(places[task.weights], 0, c, 1, bases, own)[0]
         if weight != 1:
