@@ -18,7 +18,7 @@ from lrptool.graph import Graph, TensorSpec
 from lrptool.loaders.onnx import load_onnx
 from lrptool.loaders.onnx.layout import Known, Mode, Tensor
 from lrptool.loaders.onnx.network import Network, in_order
-from lrptool.loaders.onnx.translate.registry import Translation
+from lrptool.loaders.onnx.translate.state import Translation
 from lrptool.loaders.onnx.translate.walk import Walk
 from lrptool.ops import GraphBuilder
 from lrptool.rules import Composite
