@@ -18,7 +18,7 @@ from lrptool.graph import Graph, TensorSpec
 from lrptool.loaders.onnx import load_onnx
 from lrptool.loaders.onnx.layout import Known, Mode, Tensor
 from lrptool.loaders.onnx.network import Network, in_order
-from lrptool.loaders.onnx.translate.registry import Translation
+from lrptool.loaders.onnx.translate.state import Translation
 from lrptool.loaders.onnx.translate.walk import Walk
 from lrptool.ops import GraphBuilder
 from lrptool.rules import Composite
@@ -82,9 +82,10 @@ def load(made: ModelProto, folder: Path, **options: Any) -> Graph:
 
 
 def session(made: ModelProto) -> onnxruntime.InferenceSession:
-    """A session that says nothing."""
+    """A session that says nothing and computes what is written, without fusing it."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

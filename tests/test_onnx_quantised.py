@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_dynamic, quantize_static
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 from lrptool.errors import UnsupportedError
 from lrptool.loaders.onnx import load_onnx
@@ -48,7 +48,7 @@ def quantised(net: str, kind: str, folder: Path) -> Path:
         warnings.simplefilter("ignore")
         try:
             if kind == "dynamic":
-                quantize_dynamic(source, made)
+                quantize_dynamic(source, made, weight_type=QuantType.QUInt8)
             else:
                 form = QuantFormat.QOperator if kind == "operators" else QuantFormat.QDQ
                 data = Calibration(np.concatenate([x, x / 2]))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -363,6 +364,9 @@ def test_softmax_within_a_network(op: str, opset: int, axes: tuple[int, ...]) ->
     np.testing.assert_allclose(through_graph(made, {"x": X}, "x", sizes=(2, 3, 5)), wanted, rtol=1e-5)
 
 
+OLD_RUNTIME = tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 22)
+
+
 @pytest.mark.parametrize("mode", ["floor", "ceil"])
 @pytest.mark.parametrize("counted", [0, 1])
 @pytest.mark.parametrize(
@@ -375,7 +379,9 @@ def test_pooling_geometry(op: str, pads: list[int], auto: str, counted: int, mod
     options |= {"auto_pad": auto} if auto else {"pads": pads}
     options |= {"ceil_mode": 1} if mode == "ceil" and not auto else {}
     options |= {"count_include_pad": counted} if op == "AveragePool" else {}
-    made = model([node(op, ["x"], ["y"], **options)], [1, 3, 8, 11], opset=22 if op == "LpPool" else 19)
+    if "ceil_mode" in options and OLD_RUNTIME:
+        pytest.skip("this onnxruntime pools beyond the padding")
+    made = model([node(op, ["x"], ["y"], **options)], [1, 3, 8, 11], opset=19)
     x = RNG.normal(size=(1, 3, 8, 11)).astype(np.float32)
     np.testing.assert_allclose(run_graph(load(made, tmp_path), x), run(made, x), rtol=1e-5, atol=1e-6)
 

@@ -18,8 +18,6 @@ _READINGS = frozenset({"Sigmoid", "HardSigmoid", "ArgMax", "ArgMin", "TopK", "Ha
 _FLOATS = frozenset(
     {TensorProto.UNDEFINED, TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
 )
-LEGACY_IR = 3
-"""Up to this version of the format weights are listed among the inputs, and the first operators had no version."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,6 @@ class Rewrite:
         self.constants[name] = np.array(value, np.float32)
         return name
 
-    def value(self, name: str) -> Array | None:
-        """Return a constant of the graph; None where the name is a tensor's."""
-        return self.graph.constants.get(name)
-
     def node(
         self,
         op: str,

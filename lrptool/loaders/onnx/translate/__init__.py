@@ -21,8 +21,9 @@ from lrptool.loaders.onnx.translate import (
     reduction,
     sizes,
 )
-from lrptool.loaders.onnx.translate.registry import TRANSLATORS, Translation, translates
+from lrptool.loaders.onnx.translate.registry import TRANSLATORS, translates
 from lrptool.loaders.onnx.translate.scores import put_scores
+from lrptool.loaders.onnx.translate.state import Translation
 from lrptool.loaders.onnx.translate.walk import Walk
 from lrptool.ops import GraphBuilder
 

@@ -11,7 +11,8 @@ from lrptool.loaders.onnx.layout import Known, Sizes, Tensor
 from lrptool.loaders.onnx.translate.linear import product
 from lrptool.loaders.onnx.translate.movement import reshape, transpose
 from lrptool.loaders.onnx.translate.reduction import reduced
-from lrptool.loaders.onnx.translate.registry import Step, Value, translates
+from lrptool.loaders.onnx.translate.registry import Step, translates
+from lrptool.loaders.onnx.translate.state import Value
 
 
 def _terms(step: Step) -> tuple[list[str], str]:

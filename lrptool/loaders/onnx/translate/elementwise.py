@@ -10,7 +10,8 @@ import numpy as np
 from lrptool.loaders.onnx.layout import Known, Numbers, Tensor, item_of
 from lrptool.loaders.onnx.translate.movement import reshape
 from lrptool.loaders.onnx.translate.operands import align, constant_operand, template
-from lrptool.loaders.onnx.translate.registry import Step, Value, translates
+from lrptool.loaders.onnx.translate.registry import Step, translates
+from lrptool.loaders.onnx.translate.state import Value
 
 _FORBIDDEN = float(np.finfo(np.float32).min) / 2
 """Its exponential is 0, and adding a score to it cannot overflow."""

@@ -11,7 +11,8 @@ from lrptool.loaders.onnx.translate.elementwise import clipped, combine, scaled
 from lrptool.loaders.onnx.translate.linear import convolved, gemm_sum, product
 from lrptool.loaders.onnx.translate.movement import transpose
 from lrptool.loaders.onnx.translate.normalization import normalised
-from lrptool.loaders.onnx.translate.registry import MICROSOFT, Step, Value, translates
+from lrptool.loaders.onnx.translate.registry import MICROSOFT, Step, translates
+from lrptool.loaders.onnx.translate.state import Value
 
 _HINT = "save the network without onnxruntime's optimisations"
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from lrptool.loaders.onnx.layout import Known, NotBatchFirst, Numbers, Sizes, Tensor, item_of
 from lrptool.loaders.onnx.translate.movement import reshape, sizes_from
-from lrptool.loaders.onnx.translate.registry import Step, Value, translates
+from lrptool.loaders.onnx.translate.registry import Step, translates
+from lrptool.loaders.onnx.translate.state import Value
 
 Range = tuple[int, int, int]
 """Start, end and step; an end of −(n + 1) is the place before the first."""

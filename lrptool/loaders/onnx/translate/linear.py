@@ -13,7 +13,8 @@ from lrptool.loaders.onnx.translate.elementwise import combine, scaled
 from lrptool.loaders.onnx.translate.geometry import numbers, spatial, window
 from lrptool.loaders.onnx.translate.movement import reshape, reshape_item, transpose
 from lrptool.loaders.onnx.translate.operands import constant_operand
-from lrptool.loaders.onnx.translate.registry import Step, Value, translates
+from lrptool.loaders.onnx.translate.registry import Step, translates
+from lrptool.loaders.onnx.translate.state import Value
 
 
 def kernel_of(step: Step, weight: Known, axes: int) -> Sizes:

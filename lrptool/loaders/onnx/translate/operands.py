@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from lrptool.loaders.onnx.layout import Known, NotBatchFirst, Numbers, Sizes, Tensor, item_of
 from lrptool.loaders.onnx.translate.movement import reshape_item
-from lrptool.loaders.onnx.translate.registry import Step, Value
+from lrptool.loaders.onnx.translate.registry import Step
+from lrptool.loaders.onnx.translate.state import Value
 
 
 def template(values: Sequence[Value]) -> tuple[int, Tensor]:
@@ -65,8 +66,3 @@ def _short(item: Numbers) -> Numbers:
     while shape and shape[0] == 1:
         shape = shape[1:]
     return item.reshape(shape)
-
-
-def result(step: Step, name: str, like: Tensor) -> Tensor:
-    """Return a result in the graph as a tensor."""
-    return step.like(name, like)

@@ -17,7 +17,8 @@ from lrptool.loaders.onnx.translate.indexing import side_by_side
 from lrptool.loaders.onnx.translate.linear import convolved, dense, product
 from lrptool.loaders.onnx.translate.movement import transpose
 from lrptool.loaders.onnx.translate.pooling import pooled
-from lrptool.loaders.onnx.translate.registry import MICROSOFT, Step, Value, translates
+from lrptool.loaders.onnx.translate.registry import MICROSOFT, Step, translates
+from lrptool.loaders.onnx.translate.state import Value
 
 _NOTE = "the network is quantised: it is explained through its dequantised weights, without the rounding"
 _HINT = "give the network from before it was quantised"

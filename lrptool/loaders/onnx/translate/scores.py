@@ -8,7 +8,7 @@ from typing import Any
 from lrptool.errors import ModelError
 from lrptool.loaders.onnx.layout import NotBatchFirst, Sizes, Tensor
 from lrptool.loaders.onnx.network import Network, called
-from lrptool.loaders.onnx.translate.registry import Translation
+from lrptool.loaders.onnx.translate.state import Translation
 
 _ONE_AXIS = 13
 """From this version on a softmax works along one axis; before, along all axes from one on."""

@@ -16,7 +16,8 @@ from lrptool.loaders.onnx.layout import Known, NotBatchFirst, Tensor, Unit
 from lrptool.loaders.onnx.network import Network, called, in_order, opsets, reads
 from lrptool.loaders.onnx.translate.elementwise import NUMPY_BROADCASTING, operands
 from lrptool.loaders.onnx.translate.quantised import scale_by_unit
-from lrptool.loaders.onnx.translate.registry import TAKES_WHOLE, TRANSLATORS, Step, Translation, Value
+from lrptool.loaders.onnx.translate.registry import TAKES_WHOLE, TRANSLATORS, Step
+from lrptool.loaders.onnx.translate.state import Translation, Value
 from lrptool.loaders.onnx.translate.verdict import complaint
 
 _DECIDES = "export the network without decisions on values of the image"
