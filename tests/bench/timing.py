@@ -12,10 +12,10 @@ from typing import Any
 Task = Callable[[], Mapping[str, float]]
 """Does its work once and returns seconds by name."""
 
-PAUSE = 0.02
-"""Seconds between tasks: threads of the one before stop spinning and leave the cores to the next."""
-QUICK = 0.25
-"""A task of fewer seconds runs once before it is timed: those before it have filled the caches with their own data."""
+PAUSE = 0.25
+"""Seconds between tasks: threads of the one before, in other processes too, stop spinning."""
+WARM = 0.15
+"""Seconds a quick task runs before it is timed: caches hold what others left, and idle cores need a while."""
 SLOW = 40.0
 """Where the fewest rounds take more seconds than this, the first one counts, and no more are made."""
 
@@ -85,7 +85,8 @@ class _Turn:
 
     def __call__(self) -> Mapping[str, float]:
         time.sleep(PAUSE)
-        if self._last < QUICK:
+        warm = time.perf_counter() + WARM
+        while self._last < WARM and time.perf_counter() < warm:
             self._task()
         began = time.perf_counter()
         seconds = self._task()
