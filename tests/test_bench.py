@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lrptool.graph import Graph
 from lrptool.loaders.caffe import load_caffe
 from lrptool.loaders.caffe.fillers import RandomWeights
 from lrptool.rules import Composite
+from tests.bench import timing
 from tests.bench.__main__ import main
 from tests.bench.architectures import ARCHITECTURES, Prototxt
 from tests.bench.networks import prepare
@@ -103,17 +105,25 @@ def test_operations_are_those_of_the_products_a_rule_needs() -> None:
     assert memory_bound(graph) == 250 + (1.5 * 4 * (4 * 18 + 5 * 168) + 2 * 4 * (84 + 168 + 5)) / 1e6
 
 
-def test_tasks_take_turns_and_the_first_round_does_not_count() -> None:
+def turns(calls: list[str], name: str) -> dict[str, float]:
+    calls.append(name)
+    return {name: float(calls.count(name))}
+
+
+def test_tasks_take_turns_and_the_first_round_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "WARM", 0)
     calls: list[str] = []
+    seconds = interleaved([lambda: turns(calls, "a"), lambda: turns(calls, "b")], Rounds.exactly(2))
+    assert "".join(calls) == "ab" * 3
+    assert seconds == {"a": [2, 3], "b": [2, 3]}
 
-    def task(name: str) -> dict[str, float]:
-        calls.append(name)
-        return {name: float(calls.count(name))}
 
-    seconds = interleaved([lambda: task("a"), lambda: task("b")], Rounds.exactly(2))
-    # Quick tasks run once more before each turn but the first.
-    assert "".join(calls) == "ab" + "aabb" * 2
-    assert seconds == {"a": [3, 5], "b": [3, 5]}
+def test_quick_tasks_are_warm_when_they_are_timed() -> None:
+    calls: list[str] = []
+    seconds = interleaved([lambda: turns(calls, "a"), lambda: turns(calls, "b")], Rounds.exactly(1))
+    assert re.fullmatch("aba+b+", "".join(calls))
+    assert seconds == {"a": [calls.count("a")], "b": [calls.count("b")]}
+    assert min(calls.count("a"), calls.count("b")) > 3
 
 
 def test_rounds_go_on_while_there_is_time() -> None:
