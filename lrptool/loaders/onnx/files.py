@@ -63,6 +63,9 @@ def read_model(path: Path) -> tuple[ModelProto, str]:
             f"{path}: cut off or not an ONNX file: its {size} bytes cannot be decoded",
             hint="fetch it again and compare its size and checksum with the publisher's",
         )
+    for node in model.graph.node:
+        # The long name of ONNX's own operators; nobody but a few exporters uses it.
+        node.domain = "" if node.domain == "ai.onnx" else node.domain
     if not model.graph.node:
         raise ModelError(f"{path}: expected a network, found an ONNX file without any node")
     return (_without_functions(model, path) if model.functions else model), sha256
