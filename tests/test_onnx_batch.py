@@ -113,6 +113,21 @@ def test_sizes_computed_by_the_file(tmp_path: Path) -> None:
     np.testing.assert_allclose(run_graph(graph, X), X.reshape(4, 24) @ W.T, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("domain", "opset"), [("ai.onnx", 17), ("", 99)])
+def test_operators_under_another_name(domain: str, opset: int, tmp_path: Path) -> None:
+    """ONNX's own operators by their long name, or of a version that is not there yet."""
+    nodes = [
+        node("Shape", ["x"], ["s"], end=1, domain=domain),
+        node("Concat", ["s", "rest"], ["shape"], axis=0, domain=domain),
+        node("Reshape", ["x", "shape"], ["f"], domain=domain),
+        node("Gemm", ["f", "w"], ["y"], transB=1, domain=domain),
+    ]
+    made = model(nodes, ["N", 2, 3, 4], {"w": W, "rest": ints(-1)}, opset=opset)
+    made.opset_import[0].domain = domain
+    graph = load(made, tmp_path)
+    np.testing.assert_allclose(run_graph(graph, X), X.reshape(4, 24) @ W.T, rtol=1e-5)
+
+
 def test_a_token_for_every_image(tmp_path: Path) -> None:
     """A constant expanded to the batch and put in front, as vision transformers do."""
     nodes = [
@@ -124,9 +139,7 @@ def test_a_token_for_every_image(tmp_path: Path) -> None:
         node("ReduceSum", ["all", "one"], ["y"], keepdims=0),
     ]
     token = RNG.normal(size=(1, 1, 4)).astype(np.float32)
-    stored = {"tokens": ints(0, 6, 4), "token": token, "rest": ints(-1, -1), "one": ints(1)}
-    nodes[2] = node("Concat", ["s", "rest"], ["wide"], axis=0)
-    stored["rest"] = ints(1, 4)
+    stored = {"tokens": ints(0, 6, 4), "token": token, "rest": ints(1, 4), "one": ints(1)}
     graph = load(model(nodes, ["N", 2, 3, 4], stored), tmp_path)
     np.testing.assert_allclose(run_graph(graph, X), X.sum((1, 2)) + token[0], rtol=1e-5, atol=1e-6)
 

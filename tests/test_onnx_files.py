@@ -13,7 +13,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from lrptool.errors import LrpError, ModelError, UnsupportedError
-from lrptool.loaders.onnx import folding, load_onnx
+from lrptool.loaders.onnx import folding, load_onnx, wire
 from tests.onnxnets import FIXTURES, load, model, node, run, run_graph, save
 
 W = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
@@ -347,3 +347,51 @@ def test_slips_of_all_kinds(tmp_path: Path) -> None:
         except LrpError as error:
             refusals += "\n" not in error.message
     assert refusals > 75
+
+
+def test_large_weights_stay_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read where they are when they are wanted: the same network, in whatever order the fields of the file are."""
+    source = FIXTURES / "resnet_old.onnx"
+    wanted = load_onnx(source).graph
+    monkeypatch.setattr(wire, "LARGE", 1)
+    path = tmp_path / "net.onnx"
+    # Fields nobody knows, of every wire type, change nothing.
+    path.write_bytes(b"\xc8\x3e\x05\xc9\x3e" + bytes(8) + b"\xcd\x3e" + bytes(4) + source.read_bytes())
+    found = load_onnx(path).graph
+    assert [step.name for step in found.nodes] == [step.name for step in wanted.nodes]
+    for name, value in wanted.constants.items():
+        np.testing.assert_array_equal(found.constants[name], value)
+    slim = wire.without_weights(memoryview(source.read_bytes()), "net.onnx")
+    assert len(slim) < source.stat().st_size
+    for share in (0.1, 0.5, 0.9, 0.999):
+        path.write_bytes(source.read_bytes()[: int(source.stat().st_size * share)])
+        with pytest.raises(ModelError, match=r"net\.onnx"):
+            load_onnx(path)
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x08" * 3, b"\x07\x01", b"\x02\x01\x00", b"\x0a" + b"\xff" * 10 + b"\x01", b"\x0a\x05ab"]
+)
+def test_bytes_that_are_not_the_wire_format(data: bytes) -> None:
+    with pytest.raises(wire.DamagedError):
+        wire.without_weights(memoryview(data), "net.onnx")
+
+
+def test_more_fields_than_any_network_has(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"\x08\x08" * 300_000)
+    refused(path, ModelError, "cut off or not an ONNX file")
+
+
+@pytest.mark.parametrize(
+    ("op", "more", "stored"),
+    [
+        ("Pad", ["c"], np.array([0, 0, 0, 0, 0, 0, 0, 2**40])),
+        ("Tile", ["c"], np.array([1, 2**20, 2**20, 1])),
+        ("Expand", ["c"], np.array([1, 2**30, 1, 1, 1])),
+        ("Resize", ["", "c"], np.array([1, 1, 2**15, 2**15], np.float32)),
+    ],
+)
+def test_bombs_made_of_an_image(op: str, more: list[str], stored: np.ndarray, tmp_path: Path) -> None:
+    made = model([node(op, ["x", *more], ["y"], name="bomb")], ["N", 1, 6, 4], {"c": stored}, opset=13)
+    refused(save(made, tmp_path), ModelError, f"node 'bomb' ({op}): makes")

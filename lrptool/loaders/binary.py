@@ -1,7 +1,10 @@
-"""Files of bytes: reading them whole, and saying what they are when they are something else."""
+"""Files of bytes: saying what they are when they are something else than asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 from lrptool.errors import ModelError, UnsupportedError
@@ -17,8 +20,9 @@ _OTHER_FORMATS = {
 }
 
 
-def read_bytes(path: Path, kind: str) -> bytes:
-    """Return a whole file.
+@contextmanager
+def opened(path: Path, kind: str) -> Iterator[BufferedReader]:
+    """Open a file for reading.
 
     Parameters
     ----------
@@ -37,12 +41,14 @@ def read_bytes(path: Path, kind: str) -> bytes:
     if path.exists() and not path.is_file() and not path.is_dir():
         raise ModelError(f"{path}: cannot be read: not a file")
     try:
-        data = path.read_bytes()
+        with path.open("rb") as stream:
+            begin = stream.read(max(map(len, _OTHER_FORMATS)))
+            for signature, name in _OTHER_FORMATS.items():
+                if begin.startswith(signature):
+                    raise UnsupportedError(f"{path}: expected {kind}, found {name} ({path.stat().st_size} bytes)")
+            if not begin:
+                raise ModelError(f"{path}: the file is empty (0 bytes)", hint="fetch it again")
+            stream.seek(0)
+            yield stream
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    for signature, name in _OTHER_FORMATS.items():
-        if data.startswith(signature):
-            raise UnsupportedError(f"{path}: expected {kind}, found {name} ({len(data)} bytes)")
-    if not data:
-        raise ModelError(f"{path}: the file is empty (0 bytes)", hint="fetch it again")
-    return data

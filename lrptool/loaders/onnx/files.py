@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from math import prod
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, inliner, numpy_helper
 
 from lrptool.errors import ModelError
-from lrptool.loaders.binary import read_bytes
+from lrptool.loaders.binary import opened
+from lrptool.loaders.onnx.wire import DamagedError, without_weights
 
 MOST_NUMBERS = 2**28
 """Twice the weights of the largest published classifiers: beyond it a size is a slip, and memory would run out."""
@@ -27,14 +29,14 @@ def read_model(path: Path) -> tuple[ModelProto, str]:
     Parameters
     ----------
     path : Path
-        The file; weights in files beside it are read later.
+        The file; large weights, and those in files beside it, are read later.
 
     Returns
     -------
     model : ModelProto
         Its own functions written out, every name known to be text.
     sha256 : str
-        Hex digest of exactly the bytes that were read.
+        Hex digest of the file.
 
     Raises
     ------
@@ -43,22 +45,30 @@ def read_model(path: Path) -> tuple[ModelProto, str]:
     UnsupportedError
         It is a file of another kind.
     """
-    data = read_bytes(path, "an ONNX file")
     model = ModelProto()
+    size = 0
     try:
-        model.ParseFromString(data)
+        with opened(path, "an ONNX file") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            with mmap(stream.fileno(), 0, access=ACCESS_READ) as data, memoryview(data) as view:
+                size = len(view)
+                slim = without_weights(view, path.name)
+        model.ParseFromString(slim)
         # proto2 does not check text: damaged names must show here, not in the middle of a translation.
         intact = all(isinstance(name, str) for name in _names(model)) and model.ir_version > 0
-    except (DecodeError, UnicodeDecodeError, RecursionError):
+    except (DamagedError, DecodeError, UnicodeDecodeError, RecursionError):
         intact = False
     if not intact:
         raise ModelError(
-            f"{path}: cut off or not an ONNX file: its {len(data)} bytes cannot be decoded",
+            f"{path}: cut off or not an ONNX file: its {size} bytes cannot be decoded",
             hint="fetch it again and compare its size and checksum with the publisher's",
         )
+    for node in model.graph.node:
+        # The long name of ONNX's own operators; nobody but a few exporters uses it.
+        node.domain = "" if node.domain == "ai.onnx" else node.domain
     if not model.graph.node:
         raise ModelError(f"{path}: expected a network, found an ONNX file without any node")
-    return (_without_functions(model, path) if model.functions else model), hashlib.sha256(data).hexdigest()
+    return (_without_functions(model, path) if model.functions else model), sha256
 
 
 def _names(model: ModelProto) -> Iterator[str]:
@@ -143,21 +153,22 @@ def _external(tensor: TensorProto, shape: tuple[int, ...], folder: Path, where: 
     needed = -(-prod(shape) * bits // 8)
     if length not in (-1, needed) or offset < 0:
         raise ModelError(f"{where}: {needed} bytes make {shape}, found {length} at {offset} in {name!r}")
+    # An array of its own, filled from the file: no copy is made on the way.
+    array = np.empty(needed if bits == 4 else shape, np.uint8 if bits == 4 else dtype)
     try:
         with path.open("rb") as stream:
             stream.seek(offset)
-            data = stream.read(needed)
+            found = stream.readinto(array.reshape(-1).view(np.uint8).data)
     except OSError as error:
         raise ModelError(
             f"{where}: its file {path} cannot be read: {error.strerror or error}",
             hint="weights kept beside the .onnx file belong to it: put both into one folder",
         ) from error
-    if len(data) != needed:
-        raise ModelError(f"{where}: expected {needed} bytes at {offset} in {path}, found {len(data)}")
+    if found != needed:
+        raise ModelError(f"{where}: expected {needed} bytes at {offset} in {path}, found {found}")
     if bits == 4:
-        inner = TensorProto(data_type=tensor.data_type, dims=shape, raw_data=data)
-        return numpy_helper.to_array(inner)
-    return np.frombuffer(data, dtype.newbyteorder("<") if dtype.byteorder == ">" else dtype).reshape(shape)
+        return numpy_helper.to_array(TensorProto(data_type=tensor.data_type, dims=shape, raw_data=array.tobytes()))
+    return array
 
 
 def dense_of(tensor: onnx.SparseTensorProto, folder: Path, where: str) -> NDArray[Any]:

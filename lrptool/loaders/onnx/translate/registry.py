@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from onnx import NodeProto, helper
 from lrptool.errors import ModelError, UnsupportedError
 from lrptool.loaders.onnx.layout import Known, NotBatchFirst, Numbers, Sizes, Tensor, Unit
 from lrptool.loaders.onnx.network import called
+from lrptool.loaders.onnx.translate.growth import MOST_VALUES, values_made
 from lrptool.loaders.onnx.translate.state import Translation, Value
 
 MICROSOFT = "com.microsoft"
@@ -175,7 +177,7 @@ class Step:
     def _constant(self, name: str, value: Numbers) -> str:
         """Add a constant in float32."""
         with np.errstate(over="ignore", invalid="ignore"):
-            numbers = np.ascontiguousarray(value, np.float32).reshape(value.shape)
+            numbers = np.asarray(value, np.float32, order="C")
         wrong = int(numbers.size - np.count_nonzero(np.isfinite(numbers)))
         if wrong:
             raise self.malformed(f"its constant {name!r} holds {wrong} numbers that are not finite")
@@ -195,12 +197,21 @@ class Step:
         else:
             name = self.translation.own(self.name)
             names = [self.proto.output[index] or fresh(f"{name}/unread") for index in outputs]
+        self._bearable(values_made(op, builder.shape(inputs[0]), attributes))
         try:
-            return builder.add(op, name, inputs, names, **attributes)
+            written = builder.add(op, name, inputs, names, **attributes)
         except ValueError as error:
             raise self.malformed(str(error)) from error
         except (ModelError, UnsupportedError) as error:
             raise type(error)(f"{self.translation.where}: {error.message}", hint=error.hint) from error
+        for tensor in written:
+            self._bearable(prod(size or 1 for size in builder.shape(tensor)))
+        return written
+
+    def _bearable(self, count: float) -> None:
+        """Refuse a tensor that would not fit into memory."""
+        if count > MOST_VALUES:
+            raise self.malformed(f"makes {count:.3g} values of one image: more than any network has")
 
     def like(self, name: str, tensor: Tensor, *, batch: int | None = None) -> Tensor:
         """Return a tensor of the graph with the batch where another tensor has it, or on another of its axes."""
