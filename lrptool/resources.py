@@ -1,7 +1,8 @@
-"""Where the files that travel with the package are: bundled models and composites."""
+"""Where files are: those that travel with the package, and the user's cache."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -11,3 +12,12 @@ def bundled(folder: str) -> Path:
     """Return the folder `folder` (``models`` or ``configs``) of the wheel, or of the checkout in a source install."""
     installed = _PACKAGE / "data" / folder
     return installed if installed.is_dir() else _PACKAGE.parent / folder
+
+
+def user_cache() -> Path:
+    """Return the folder of lrptool's caches: ``LRPTOOL_CACHE``, or the platform's place for them; it may not exist."""
+    if chosen := os.environ.get("LRPTOOL_CACHE"):
+        return Path(chosen)
+    from platformdirs import user_cache_path  # noqa: PLC0415  (not needed by most commands)
+
+    return user_cache_path("lrptool", appauthor=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +13,23 @@ import numpy as np
 from lrptool.api.model import Model
 from lrptool.engine import canonise
 from lrptool.errors import ConfigError, ModelError, UnsupportedError, did_you_mean
+from lrptool.graph import Graph
 from lrptool.imaging import Preprocessing
 from lrptool.loaders import LoadedNet
 from lrptool.loaders.caffe import load_caffe, read_mean
 from lrptool.reading import read_text_lines
-from lrptool.zoo import Card, Labels, Located, Preprocess, locate, read_label_file
+from lrptool.zoo import (
+    Card,
+    Labels,
+    Located,
+    Preprocess,
+    Watch,
+    fetch,
+    find_file,
+    homes,
+    locate,
+    read_label_file,
+)
 
 PREPROCESS_KEYS = ("resize", "mode", "channels", "raw_scale", "mean", "scale", "std", "invert", "fit")
 """What the caller of `load` may say about the preprocessing."""
@@ -31,6 +44,8 @@ def load(
     threads: int = 0,
     input_shape: Sequence[int] | None = None,
     output: str | None = None,
+    allow_fetch: bool = True,
+    watch: Watch | None = None,
     **preprocess: Any,
 ) -> Model:
     """Load a model.
@@ -43,8 +58,8 @@ def load(
     weights : str or Path, optional
         A ``.caffemodel``, or ``random[:SEED]`` to fill the architecture with seeded random weights.
     models_dir : str or Path, optional
-        Folder (or several, separated as in ``PATH``) with model folders, looked through before ``LRPTOOL_MODELS`` and
-        the bundled models.
+        Folder (or several, separated as in ``PATH``) with model folders, looked through before ``LRPTOOL_MODELS``, the
+        user's cache and the bundled models.
     labels : str or Path, optional
         File with one class name per line, instead of the card's.
     threads : int
@@ -52,7 +67,11 @@ def load(
     input_shape : sequence of int, optional
         (C, H, W) of the image, where the file leaves it open.
     output : str, optional
-        The tensor or layer to take the scores from; without it the main output of the network.
+        The tensor or layer to take the scores from; without it the card's, else the main output of the network.
+    allow_fetch : bool
+        Whether files of a named model that are not here may be fetched; ``LRPTOOL_OFFLINE=1`` forbids it, too.
+    watch : Watch, optional
+        Is told how fetching goes.
     **preprocess
         ``resize, mode, channels, raw_scale, mean, scale, std, invert, fit`` as in a card's ``preprocess``; they go
         before what the card says. ``mean`` may be a path of a ``.binaryproto`` or ``.npy`` file.
@@ -73,30 +92,31 @@ def load(
     unknown = [key for key in preprocess if key not in PREPROCESS_KEYS]
     if unknown:
         raise ConfigError(f"load: unknown option '{unknown[0]}'", hint=did_you_mean(unknown[0], PREPROCESS_KEYS))
-    located = locate(model, weights, models_dir)
-    net = _read(located, input_shape, output)
+    located = locate(model, weights, models_dir, partial(fetch, allowed=allow_fetch, watch=watch))
+    card = located.card
+    net = _read(located, input_shape, output or (card.output.node if card else None))
     if len(net.graph.input.item_shape) != 3:
         raise UnsupportedError(
             f"{located.architecture}: expected an input (N, C, H, W), found {net.graph.input.shape}",
             hint="pass input_shape=(channels, height, width) where an image can be brought to that shape",
         )
     notes = [*net.notes, *_card_notes(located, net.sha256)]
-    settings, assumed = _settings(located.card, net, preprocess)
+    settings, assumed = _settings(card, net, preprocess, models_dir)
     notes += assumed
-    graph = canonise(net.graph)
+    graph = _headed(canonise(net.graph), None if output else card)
     classes = graph.tensors[graph.output].item_shape[0]
-    lines = _label_lines(located.card, labels)
+    lines = _label_lines(card, labels)
     if lines is not None and len(lines) != classes:
         notes.append(f"{len(lines)} class names for {classes} classes: names are left out")
     return Model(
-        name=located.card.name if located.card else _given_name(located, model),
+        name=card.name if card else _given_name(located, model),
         source=net.graph,
         graph=graph,
         preprocessing=_preprocessing(settings),
         labels=Labels.of(lines, classes),
         sha256=net.sha256,
         random_weights=str(located.weights) if isinstance(located.weights, str) else None,
-        default_composite=located.card.default_composite if located.card else None,
+        default_composite=card.default_composite if card else None,
         notes=tuple(notes),
         threads=threads,
     )
@@ -127,20 +147,29 @@ def _card_notes(located: Located, sha256: str | None) -> list[str]:
     """Say where the weights are not the ones the card speaks of."""
     if located.card is None or sha256 is None or not isinstance(located.weights, Path):
         return []
-    published = located.card.sha256.get(located.card.weights)
-    if published is None or published == sha256:
+    published = located.card.file(located.card.weights)
+    if sha256 in (published.digests.get("sha256", sha256), *published.also):
         return []
     return [f"{located.weights}: not the published weights of '{located.card.name}' (sha256 {sha256[:12]}…)"]
 
 
-def _settings(card: Card | None, net: LoadedNet, given: dict[str, Any]) -> tuple[Preprocess, list[str]]:
+def _headed(graph: Graph, card: Card | None) -> Graph:
+    """Say of the scores what the card knows of them: whether a softmax makes probabilities of them."""
+    kind = card.output.kind if card else None
+    return graph if kind is None else replace(graph, head="softmax" if kind in ("softmax", "logits") else "logits")
+
+
+def _settings(
+    card: Card | None, net: LoadedNet, given: dict[str, Any], models_dir: str | Path | None
+) -> tuple[Preprocess, list[str]]:
     """Return the preprocessing the card and the caller ask for, and what had to be assumed."""
     channels, *size_of_input = net.graph.input.item_shape
     size = (size_of_input[0], size_of_input[1])
     if card is not None:
         settings, notes = card.preprocess, list[str]()
         if isinstance(settings.mean, str):
-            settings = replace(settings, mean=str(card.path.parent / settings.mean))
+            file = find_file(settings.mean, homes(card, models_dir))
+            settings = replace(settings, mean=str(file or card.path.parent / settings.mean))
         if settings.size != size:
             notes = [
                 f"the network takes {size[0]}×{size[1]} pixels, the card says {settings.size[0]}×{settings.size[1]}"

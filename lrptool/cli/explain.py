@@ -80,7 +80,7 @@ def command(images: tuple[str, ...], **given: Any) -> int:
     if given["memory"] and given["batch_size"]:
         raise click.UsageError("--memory chooses the batch size: --batch-size is not needed")
     wishes = Wishes.of(given, images)
-    model = open_model(given)
+    model = open_model(given, quiet=given["quiet"])
     notes(model.notes, quiet=given["quiet"])
     if not is_compiled():
         note("compiling kernels (once)", quiet=given["quiet"])

@@ -18,7 +18,7 @@ from lrptool.cli.talk import echo_json, notes, plain, table
 @click.option("-q", "--quiet", is_flag=True, help="No remarks on stderr.")
 def command(as_json: bool, quiet: bool, **given: Any) -> None:
     """Print the network: node, operator, shapes, parameters, multiply-accumulates, and the rule each node gets."""
-    model = open_model(given)
+    model = open_model(given, quiet=quiet)
     overview = model.overview(chosen_composite(given))
     if as_json:
         echo_json(overview)

@@ -15,7 +15,7 @@ from lrptool.cli.talk import complain
 from lrptool.errors import ExitCode, LrpError, OutputError
 from lrptool.version import VERSION
 
-_COMMANDS = ("explain", "predict", "inspect", "rules", "composites")
+_COMMANDS = ("explain", "predict", "inspect", "models", "rules", "composites")
 
 
 class Commands(click.Group):
@@ -63,8 +63,10 @@ def cli() -> None:
     lrptool explain photo.jpg --model squeezenet_v1.0 --panel
     lrptool predict *.jpg --model squeezenet_v1.0 --top 5
     lrptool inspect --model lenet --composite epsilon-plus
+    lrptool models list
 
-    LRPTOOL_MODELS names the folders where models are looked for, LRPTOOL_CACHE the folder of compiled kernels.
+    LRPTOOL_MODELS names folders where models are looked for, LRPTOOL_CACHE the folder of fetched models and compiled
+    kernels; LRPTOOL_OFFLINE=1 forbids to fetch anything.
     """
 
 

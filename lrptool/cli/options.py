@@ -62,10 +62,11 @@ def model_options(function: _F) -> _F:
             "--model",
             required=True,
             metavar="NAME|FILE",
-            help="A model's name, a folder with a card, a .prototxt or a .caffemodel.",
+            help="A model's name (see lrptool models list), a folder with a card, a .prototxt, .caffemodel or .onnx.",
         ),
         click.option("-w", "--weights", metavar="FILE|random[:SEED]", help="The .caffemodel, or random weights."),
         click.option("--models-dir", metavar="DIR", help="Where to look for models first; see also LRPTOOL_MODELS."),
+        click.option("--no-fetch", is_flag=True, help="Never fetch a model; LRPTOOL_OFFLINE=1 does the same."),
         click.option("--labels", metavar="FILE", help="Class names, one per line, instead of the card's."),
         click.option("--threads", type=click.IntRange(0), default=0, help="Threads to compute with; 0: all cores."),
     )(function)
@@ -126,12 +127,13 @@ def _mean(text: str) -> Any:
     return numbers
 
 
-def open_model(given: Mapping[str, Any]) -> Model:
-    """Load the model that the options name."""
+def open_model(given: Mapping[str, Any], *, quiet: bool) -> Model:
+    """Load the model that the options name; it is fetched where it is not here."""
     for option in ("model", "weights", "labels"):
         if given[option] == "":
             raise click.BadParameter("expected a name or a file, found nothing", param_hint=f"--{option}")
     from lrptool.api import load  # noqa: PLC0415
+    from lrptool.cli.progress import Progress  # noqa: PLC0415
 
     return load(
         given["model"],
@@ -139,6 +141,8 @@ def open_model(given: Mapping[str, Any]) -> Model:
         models_dir=given["models_dir"],
         labels=given["labels"],
         threads=given["threads"],
+        allow_fetch=not given["no_fetch"],
+        watch=Progress(quiet=quiet),
         **preprocess_of(given),
     )
 

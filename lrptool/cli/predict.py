@@ -22,6 +22,6 @@ def command(images: tuple[str, ...], top: int, expect: str | None, as_json: bool
     """Print the classes with the highest scores; IMAGE as in lrptool explain."""
     from lrptool.cli.run_predict import run  # noqa: PLC0415
 
-    model = open_model(given)
+    model = open_model(given, quiet=quiet)
     notes(model.notes, quiet=quiet)
     return run(model, images, top=top, expect=expect, as_json=as_json)

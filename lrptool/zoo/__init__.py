@@ -1,18 +1,37 @@
-"""Named models: cards, where their files are, what their classes are called."""
+"""Named models: cards, where their files are and how they get there, what their classes are called."""
 
-from lrptool.zoo.card import Card, Preprocess, read_card
-from lrptool.zoo.find import Located, all_cards, find_file, locate, models_path, read_label_file
+from lrptool.zoo.card import Card, File, Output, Preprocess
+from lrptool.zoo.catalogue import (
+    all_cards,
+    find_file,
+    homes,
+    known_card,
+    missing_files,
+    models_path,
+    read_label_file,
+)
+from lrptool.zoo.fetch import Watch, fetch
+from lrptool.zoo.find import Located, locate
 from lrptool.zoo.labels import Labels
+from lrptool.zoo.parse import read_card, read_cards
 
 __all__ = [
     "Card",
+    "File",
     "Labels",
     "Located",
+    "Output",
     "Preprocess",
+    "Watch",
     "all_cards",
+    "fetch",
     "find_file",
+    "homes",
+    "known_card",
     "locate",
+    "missing_files",
     "models_path",
     "read_card",
+    "read_cards",
     "read_label_file",
 ]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR
 
-from lrptool.errors import ConfigError, ModelError, did_you_mean
-from lrptool.reading import read_text_lines
-from lrptool.resources import bundled
-from lrptool.zoo.card import FILE_NAME, Card, read_card
+from lrptool.errors import ModelError, did_you_mean
+from lrptool.zoo.card import FILE_NAME, Card, File
+from lrptool.zoo.catalogue import all_cards, card_named, find_file, homes, missing_files, mode_of, models_path
+from lrptool.zoo.parse import read_card
+from lrptool.zoo.store import absent
 
 _RANDOM = "random"
 _ARCHITECTURES = (".prototxt", ".onnx")
-_MODEL_FILES = (".prototxt", ".caffemodel", ".onnx", ".pbtxt", ".txt")
+_WEIGHTS = (".caffemodel", ".caffemodel.h5")
+_MODEL_FILES = (*_ARCHITECTURES, *_WEIGHTS, ".pbtxt", ".txt")
+
+Obtain = Callable[[Card, Sequence[File]], None]
+"""Brings the files of a model that are missing into the user's folder, or raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,53 +41,25 @@ class Located:
     card: Card | None
 
 
-def models_path(models_dir: str | Path | None = None) -> tuple[Path, ...]:
-    """Return the folders that hold model folders, first come first: `models_dir`, ``LRPTOOL_MODELS``, the bundled ones.
-
-    Either may name several folders, separated as in ``PATH``.
-
-    Raises
-    ------
-    ModelError
-        A name that can be no folder's.
-    """
-    given = [str(models_dir or ""), os.environ.get("LRPTOOL_MODELS", "")]
-    folders = [Path(part) for text in given for part in text.split(os.pathsep) if part]
-    for folder in folders:
-        _mode(folder)
-    return (*folders, bundled("models"))
-
-
-def all_cards(models_dir: str | Path | None = None) -> dict[str, Card]:
-    """Return every card on the models path by name; the first of a name counts, one with mistakes is left out."""
-    cards: dict[str, Card] = {}
-    for _, card in _cards(models_dir):
-        if isinstance(card, Card):
-            cards.setdefault(card.name, card)
-    return cards
-
-
-def _cards(models_dir: str | Path | None) -> Iterator[tuple[str, Card | ConfigError]]:
-    """Yield the name of every folder with a card, and the card or what is wrong with it."""
-    for folder in models_path(models_dir):
-        for path in sorted(folder.glob(f"*/{FILE_NAME}")):
-            try:
-                yield path.parent.name, read_card(path)
-            except ConfigError as error:
-                yield path.parent.name, error
-
-
-def locate(model: str | Path, weights: str | Path | None = None, models_dir: str | Path | None = None) -> Located:
+def locate(
+    model: str | Path,
+    weights: str | Path | None = None,
+    models_dir: str | Path | None = None,
+    obtain: Obtain | None = None,
+) -> Located:
     """Return the files of a model.
 
     Parameters
     ----------
     model : str or Path
-        A prototxt, a caffemodel, an ``.onnx``, a folder with one of them or a card, or a name on the models path.
+        A prototxt, a caffemodel (``.h5`` too), an ``.onnx``, a folder with one of them or a card, or a name on the
+        models path.
     weights : str or Path, optional
         A caffemodel, or ``random[:SEED]``.
     models_dir : str or Path, optional
         Where to look first.
+    obtain : callable, optional
+        Called with a card and the files of it that are missing; without it they are an error.
 
     Raises
     ------
@@ -94,16 +70,17 @@ def locate(model: str | Path, weights: str | Path | None = None, models_dir: str
         raise ModelError("expected a model's name or a path, found nothing")
     path = Path(model)
     chosen = _weights(weights)
-    mode = _mode(path)
+    models_path(models_dir)
+    mode = mode_of(path)
     if S_ISDIR(mode):
-        return _in_folder(path, chosen, models_dir)
+        return _in_folder(path, chosen, models_dir, obtain)
     if mode:
         return _from_file(path, chosen)
-    if path.suffix in _MODEL_FILES or len(path.parts) != 1:
+    if path.name.endswith(_MODEL_FILES) or len(path.parts) != 1:
         raise ModelError(
             f"{path}: no such file", hint="a model is a .prototxt, a .caffemodel, an .onnx, a folder or a name"
         )
-    return _by_name(str(model), chosen, models_dir)
+    return _by_name(str(model), chosen, models_dir, obtain)
 
 
 def _weights(weights: str | Path | None) -> Path | str | None:
@@ -115,7 +92,7 @@ def _weights(weights: str | Path | None) -> Path | str | None:
             raise ModelError(f"weights '{weights}': expected random[:SEED], SEED of up to 18 digits")
         return str(weights)
     path, hint = Path(weights), "--weights takes a .caffemodel or random[:SEED]"
-    mode = _mode(path)
+    mode = mode_of(path)
     if S_ISDIR(mode):
         raise ModelError(f"{path}: expected a file with weights, found a folder", hint=hint)
     if not mode:
@@ -123,22 +100,11 @@ def _weights(weights: str | Path | None) -> Path | str | None:
     return path
 
 
-def _mode(path: Path) -> int:
-    """Return what kind of file a path names; 0 where there is none, an error where it cannot be told."""
-    try:
-        return path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ModelError(f"{path}: cannot be opened: {reason}") from None
-
-
 def _from_file(path: Path, weights: Path | str | None) -> Located:
     """A file the user named; a card beside it counts when it speaks of this file."""
     card_path = path.parent / FILE_NAME
     card = read_card(card_path) if card_path.is_file() else None
-    if path.suffix == ".caffemodel":
+    if path.name.endswith(_WEIGHTS):
         ours = card if card is not None and card.weights == path.name else None
         beside = path.parent / ours.architecture if ours else None
         return Located(beside if beside and beside.is_file() else None, weights or path, ours)
@@ -148,42 +114,54 @@ def _from_file(path: Path, weights: Path | str | None) -> Located:
     return Located(path, weights, ours)
 
 
-def _in_folder(folder: Path, weights: Path | str | None, models_dir: str | Path | None) -> Located:
-    """A folder the user named: by its card, else by its only prototxt or ONNX file."""
+def _in_folder(
+    folder: Path, weights: Path | str | None, models_dir: str | Path | None, obtain: Obtain | None
+) -> Located:
+    """A folder the user named: by its card, else by its only prototxt or ONNX file, else by its only caffemodel."""
     if (folder / FILE_NAME).is_file():
-        return _by_card(read_card(folder / FILE_NAME), weights, models_dir)
+        return _by_card(read_card(folder / FILE_NAME), weights, models_dir, obtain)
     for suffix in _ARCHITECTURES:
         found = sorted(folder.glob(f"*{suffix}"))
         if len(found) == 1:
-            return Located(found[0], weights, _card_named(folder.name, models_dir))
+            return Located(found[0], weights, card_named(folder.name, models_dir))
         if found:
             break
+    else:
+        stored = _stored(folder)
+        if len(stored) == 1:
+            return Located(None, weights or stored[0], card_named(folder.name, models_dir))
     raise ModelError(
         f"{folder}: expected a {FILE_NAME} or one {' or '.join(_ARCHITECTURES)}, found {len(found)} {suffix}",
         hint="name the file itself",
     )
 
 
-def _card_named(name: str, models_dir: str | Path | None) -> Card | None:
-    """Return the card of that name or alias; ConfigError where the folder of that name has a card with mistakes."""
-    for folder, card in _cards(models_dir):
-        if isinstance(card, Card):
-            if card.name == name:
-                return card
-        elif folder == name:
-            raise card
-    return next((card for card in all_cards(models_dir).values() if name in card.aliases), None)
+def _stored(folder: Path) -> list[Path]:
+    """Return the files of a folder that hold Caffe's weights."""
+    return sorted(path for ending in _WEIGHTS for path in folder.glob(f"*{ending}"))
 
 
-def _by_name(name: str, weights: Path | str | None, models_dir: str | Path | None) -> Located:
+def _by_name(name: str, weights: Path | str | None, models_dir: str | Path | None, obtain: Obtain | None) -> Located:
     """A name: of a card, of one of its aliases, or of a folder on the models path."""
-    card = _card_named(name, models_dir)
-    if card is not None:
-        return _by_card(card, weights, models_dir)
+    card = card_named(name, models_dir)
     folders = [folder / name for folder in models_path(models_dir) if (folder / name).is_dir()]
+    if card is not None:
+        renamed = _renamed(card, folders, weights) if missing_files(card, models_dir) else None
+        return renamed or _by_card(card, weights, models_dir, obtain)
     if folders and name not in (".", ".."):
-        return _in_folder(folders[0], weights, models_dir)
+        return _in_folder(folders[0], weights, models_dir, obtain)
     raise ModelError(f"unknown model '{name}'", hint=did_you_mean(name, _known_names(models_dir)))
+
+
+def _renamed(card: Card, folders: Sequence[Path], weights: Path | str | None) -> Located | None:
+    """The user's own copy of a known model, whose files are called otherwise than in its card."""
+    for folder in folders:
+        for suffix in _ARCHITECTURES:
+            found = sorted(folder.glob(f"*{suffix}"))
+            whole = suffix == ".onnx" or weights is not None or len(_stored(folder)) == 1
+            if len(found) == 1 and found[0].name != card.architecture and whole:
+                return Located(found[0], weights, card)
+    return None
 
 
 def _known_names(models_dir: str | Path | None) -> Iterable[str]:
@@ -194,36 +172,13 @@ def _known_names(models_dir: str | Path | None) -> Iterable[str]:
     return {*(card.name for card in cards), *(alias for card in cards for alias in card.aliases), *folders}
 
 
-def _by_card(card: Card, weights: Path | str | None, models_dir: str | Path | None) -> Located:
-    """The card's files: beside it, or in a folder of its name on the models path."""
-    folders = (card.path.parent, *(folder / card.name for folder in models_path(models_dir)))
-    architecture = find_file(card.architecture, folders)
-    stored = find_file(card.weights, folders)
-    if architecture is None or (weights is None and stored is None):
-        missing = card.architecture if architecture is None else card.weights
-        raise ModelError(
-            f"model '{card.name}': its file {missing} is not here",
-            hint=f"put it into a folder {card.name}/ and name the folder above: --models-dir or LRPTOOL_MODELS",
-        )
-    return Located(architecture, weights or stored, card)
-
-
-def find_file(name: str, folders: Sequence[Path]) -> Path | None:
-    """Return the first file of that name."""
-    return next((folder / name for folder in folders if (folder / name).is_file()), None)
-
-
-def read_label_file(card: Card) -> tuple[str, ...] | None:
-    """Return the class names of a card, from its list or its file; None where it has none.
-
-    Raises
-    ------
-    ConfigError
-        The file it names is not there, or is no text.
-    """
-    if card.labels is None or not isinstance(card.labels, str):
-        return card.labels
-    path = find_file(card.labels, (card.path.parent, card.path.parent.parent / "labels", bundled("models") / "labels"))
-    if path is None:
-        raise ConfigError(f"{card.path}: labels: no file '{card.labels}' beside the card or among the bundled ones")
-    return read_text_lines(path)
+def _by_card(card: Card, weights: Path | str | None, models_dir: str | Path | None, obtain: Obtain | None) -> Located:
+    """The card's files: beside it, or in a folder of its name on the models path; fetched where they are missing."""
+    replaced = card.weights if weights is not None and card.weights != card.architecture else None
+    missing = [file for file in missing_files(card, models_dir) if file.name != replaced]
+    if missing and obtain is None:
+        raise absent(card, missing, "")
+    if missing and obtain is not None:
+        obtain(card, missing)
+    folders = homes(card, models_dir)
+    return Located(find_file(card.architecture, folders), weights or find_file(card.weights, folders), card)
