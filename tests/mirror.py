@@ -133,7 +133,8 @@ def _handler(mirror: Mirror) -> type[BaseHTTPRequestHandler]:
                         self.connection.close()
                         return
                     self.wfile.write(body[begin : begin + _BLOCK])
-                    time.sleep(place.pause)
+                    if place.pause:
+                        threading.Event().wait(place.pause)
                     if place.hold is not None:
                         place.hold.wait(60)
             except OSError:  # whoever asked has gone
@@ -142,13 +143,18 @@ def _handler(mirror: Mirror) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *args: Any) -> None:
+        """Say nothing: a connection cut on purpose is no news."""
+
+
 @contextmanager
 def mirror() -> Iterator[Mirror]:
     """Run a server for a while."""
     running = Mirror("")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(running))
-    server.daemon_threads = True
-    server.handle_error = lambda *args: None  # type: ignore[method-assign]  # a connection cut on purpose is no news
+    server = _Server(("127.0.0.1", 0), _handler(running))
     running.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

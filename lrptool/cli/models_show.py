@@ -178,11 +178,11 @@ def _short(text: str) -> str:
 
 
 def _fitted(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print a table no wider than the terminal, or than 80 letters where there is none: last column first to give."""
+    """Print a table no wider than the terminal, or than 80 letters where there is none."""
     width = min(_WIDEST, shutil.get_terminal_size((80, 24)).columns)
     widths = [max(len(row[k]) for row in [header, *rows]) for k in range(len(header))]
     over = sum(widths) + 2 * (len(widths) - 1) - width
-    for k in (len(header) - 1, 1):
+    for k in (1, len(header) - 1):
         give = max(0, min(over, widths[k] - 10))
         widths[k] -= give
         over -= give

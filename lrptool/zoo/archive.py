@@ -6,6 +6,7 @@ import gzip
 import io
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
@@ -16,6 +17,13 @@ _BLOCK = 1 << 20
 _ROOM = 64 << 20
 _RATIO = 20
 """Weights hardly shrink: an archive that grows more than so many times, beyond some room, is no model's."""
+
+
+_BROKEN = (
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error),
+    *(EOFError, ValueError, RuntimeError, NotImplementedError),
+)
+"""What the libraries say of an archive that is none, or damaged."""
 
 
 class _Limited(io.RawIOBase):
@@ -46,7 +54,7 @@ def unpack(archive: Path, members: Mapping[str, Path]) -> None:
     archive : Path
         ``.tar``, ``.tar.gz``, ``.tgz`` or ``.zip``, told by its contents.
     members : mapping of str to Path
-        Path inside the archive → file to write; replaced where it is there.
+        Path inside the archive, or the end of it → file to write; replaced where it is there.
 
     Raises
     ------
@@ -61,20 +69,18 @@ def unpack(archive: Path, members: Mapping[str, Path]) -> None:
             _from_tar(archive, members, limit)
     except ModelError as error:
         raise ModelError(f"{archive.name}: {error.message}") from None
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise ModelError(f"{archive.name}: cannot be unpacked: {error}") from None
-    except gzip.BadGzipFile as error:
+    except _BROKEN as error:
         raise ModelError(f"{archive.name}: cannot be unpacked: {error}") from None
 
 
 def _from_zip(archive: Path, members: Mapping[str, Path], limit: int) -> None:
     """Unpack members of a zip file."""
     with zipfile.ZipFile(archive) as packed:
-        names = set(packed.namelist())
         for name, target in members.items():
-            if name not in names or packed.getinfo(name).is_dir():
+            found = next((entry for entry in packed.infolist() if _ends(entry.filename, name)), None)
+            if found is None or found.is_dir():
                 raise ModelError(f"has no file {name}")
-            with packed.open(name) as stream:
+            with packed.open(found) as stream:
                 _copy(stream, target, limit)
 
 
@@ -88,9 +94,10 @@ def _from_tar(archive: Path, members: Mapping[str, Path], limit: int) -> None:
         source: Any = _Limited(stream, limit)
         with tarfile.open(fileobj=source, mode="r|") as packed:
             for member in packed:
-                target = left.pop(member.name.removeprefix("./"), None)
-                if target is None:
+                wanted = next((name for name in left if _ends(member.name, name)), None)
+                if wanted is None:
                     continue
+                target = left.pop(wanted)
                 content = packed.extractfile(member) if member.isreg() else None
                 if content is None:
                     raise ModelError(f"{member.name} is no file")
@@ -99,6 +106,11 @@ def _from_tar(archive: Path, members: Mapping[str, Path], limit: int) -> None:
                 if not left:
                     return
     raise ModelError(f"has no file {', '.join(sorted(left))}")
+
+
+def _ends(path: str, name: str) -> bool:
+    """Whether a path is that of a member, or ends in it."""
+    return f"/{path}".endswith(f"/{name}")
 
 
 def _copy(stream: IO[bytes], target: Path, limit: int) -> None:

@@ -146,19 +146,25 @@ def _accepted(response: requests.Response, url: str, file: File, part: Part, sta
             raise PassingError("answered with another part", wait=0)
     else:
         start, total = 0, _length(response)
-        part.begin({"url": url, "version": _version(response)})
     if file.size is not None and total is not None and total != file.size:
         if start:
             part.clear()
         raise RefusedError(f"expected {file.size} bytes, found {total}")
     size = total or file.size
+    _check_room(part, file, (size or start) - start)
+    if status == 200:
+        part.begin({"url": url, "version": _version(response)})
+    return start, size
+
+
+def _check_room(part: Part, file: File, needed: int) -> None:
+    """Raise OutputError where the disk has no room for so many bytes."""
     free = shutil.disk_usage(part.path.parent).free
-    if size is not None and size - start > free:
+    if needed > free:
         raise OutputError(
-            f"{part.path.parent}: {file.name} needs {readable_size(size - start)}, {readable_size(free)} are free",
+            f"{part.path.parent}: {file.name} needs {readable_size(needed)}, {readable_size(free)} are free",
             hint="make room, or name another folder: LRPTOOL_CACHE",
         )
-    return start, size
 
 
 def _unchecked(response: requests.Response) -> None:
