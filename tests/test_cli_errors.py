@@ -99,7 +99,7 @@ def test_weights_of_another_net() -> None:
     ("args", "message", "hint"),
     [
         (("lenett",), "unknown model 'lenett'", "did you mean 'lenet'?"),
-        (("zzz",), "unknown model 'zzz'", "known: cifar10_full"),
+        (("zzz",), "unknown model 'zzz'", "lrptool models list shows all"),
         (("squeezenett",), "unknown model 'squeezenett'", "did you mean 'squeezenet'?"),
         (("nowhere.prototxt",), "nowhere.prototxt: no such file", ".caffemodel"),
         (("lenet", "-w", "nowhere.caffemodel"), "nowhere.caffemodel: no such file", "random[:SEED]"),

@@ -151,16 +151,31 @@ def test_help_and_version_of_the_whole() -> None:
     assert run("--version").text == f"lrptool, version {VERSION}\n"
 
 
+def _part(name: str, rest: str) -> click.Command:
+    """The command that a group's name and the next word stand for; the command itself where it is no group."""
+    found = command(name)
+    if not isinstance(found, click.Group):
+        return found
+    part = found.get_command(click.Context(found), rest.split(maxsplit=1)[0])
+    assert part is not None, f"lrptool {name}{rest}"
+    return part
+
+
 def test_the_readme_speaks_of_commands_and_options_that_are_there() -> None:
     text = (ROOT / "README.md").read_text()
     blocks = "\n".join(re.findall(r"```\n(.*?)```", text, re.DOTALL))
     shown = re.findall(r"lrptool (\w+)(.*)", blocks)
     assert {name for name, _ in shown} == set(COMMANDS)
     for name, rest in shown:
-        known = {opt for option in command(name).params for opt in option.opts}
+        known = {opt for one in (command(name), _part(name, rest)) for option in one.params for opt in option.opts}
         for option in re.findall(r"(?<= )--?[a-z][\w-]*", re.split(r"[|#>]", rest)[0]):
             assert option in known, f"lrptool {name} {option}"
-    known = {opt for name in COMMANDS for option in command(name).params for opt in option.opts}
+    parts = {rest.split()[0] for name, rest in shown if name == "models"}
+    group = command("models")
+    assert isinstance(group, click.Group)
+    assert parts == set(group.list_commands(click.Context(group)))
+    commands = [*map(command, COMMANDS), *(_part("models", part) for part in parts)]
+    known = {opt for one in commands for option in one.params for opt in option.opts}
     known = {opt for opt in known if opt.startswith("--")}
     assert known <= set(re.findall(r"--[a-z][\w-]*", text))
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)

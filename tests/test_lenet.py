@@ -38,9 +38,10 @@ def stated() -> tuple[int, int, float]:
 
 
 def test_files_are_those_of_the_card() -> None:
-    for name, digest in CARD.sha256.items():
-        assert hashlib.sha256((LENET / name).read_bytes()).hexdigest() == digest
-    assert lenet().sha256 == CARD.sha256[CARD.weights]
+    for file in CARD.files:
+        contents = (LENET / file.name).read_bytes()
+        assert (len(contents), hashlib.sha256(contents).hexdigest()) == (file.size, file.digests["sha256"])
+    assert lenet().sha256 == CARD.file(CARD.weights).digests["sha256"]
     assert (LENET / CARD.weights).stat().st_size < 2_000_000
     assert lenet().notes == ()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,27 @@ import yaml
 
 from lrptool.errors import ConfigError, InputError, ModelError
 from lrptool.resources import bundled
-from lrptool.rules import preset_names
-from lrptool.zoo import Card, Labels, all_cards, find_file, locate, models_path, read_card, read_label_file
+from lrptool.zoo import (
+    Card,
+    File,
+    Labels,
+    Output,
+    all_cards,
+    find_file,
+    locate,
+    models_path,
+    read_card,
+    read_label_file,
+)
+from lrptool.zoo.store import user_models
 from tests.command import LENET
-from tests.conftest import ROOT
-
-CARDS = sorted(path.parent.name for path in (ROOT / "models").glob("*/card.yaml"))
 
 
 @pytest.fixture(autouse=True)
-def no_models_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_models_path(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whoever runs the tests may have a path of their own."""
     monkeypatch.delenv("LRPTOOL_MODELS", raising=False)
+    monkeypatch.setenv("LRPTOOL_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 def card(folder: Path, name: str | None = None, **changes: Any) -> Path:
@@ -49,28 +57,6 @@ def files(folder: Path, *names: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", CARDS)
-def test_a_bundled_card(name: str) -> None:
-    found = all_cards()[name]
-    assert found == read_card(ROOT / "models" / name / "card.yaml")
-    assert found.name == name
-    for text in (found.title, found.task, found.license, found.citation, found.source):
-        assert text
-    assert set(found.sha256) == {found.architecture, found.weights}
-    assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in found.sha256.values())
-    assert found.default_composite is None or found.default_composite in preset_names()
-    lines = read_label_file(found)
-    assert lines is not None
-    assert len(lines) == {"squeezenet_v1.0": 1000}.get(name, 10)
-    assert len(set(lines)) == len(lines)
-
-
-def test_no_two_cards_share_a_name() -> None:
-    cards = all_cards().values()
-    names = [word for one in cards for word in (one.name, *one.aliases)]
-    assert len(names) == len(set(names)) > len(CARDS)
-
-
 def test_what_a_card_says(tmp_path: Path) -> None:
     preprocess = {
         "size": [5, 7], "resize": 9, "mode": "shortest", "channels": "RGB", "raw_scale": 1, "mean": [1, 2.5, 3],
@@ -91,13 +77,15 @@ def test_what_a_card_says(tmp_path: Path) -> None:
     assert (ours.size, ours.resize, ours.mode, ours.channels) == ((5, 7), 9, "shortest", "RGB")
     assert (ours.raw_scale, ours.mean, ours.scale, ours.std) == (1, (1, 2.5, 3), 0.5, (1, 2, 3))
     assert (ours.invert, ours.fit) == (True, None)
-    assert (found.labels, found.notes, found.accuracy, found.sha256) == (("a", "b"), "two lines", "99", {})
+    assert (found.labels, found.notes, found.accuracy) == (("a", "b"), "two lines", "99")
+    assert found.files == (File("deploy.prototxt"), File("net.caffemodel"))
+    assert (found.output, found.variant_of, found.size) == (Output(), None, None)
 
 
 def test_everything_wrong_with_a_card_is_said_at_once(tmp_path: Path) -> None:
     path = card(
         tmp_path / "net", name="../net", titel="x", aliases="n", default_composite=["x"],
-        files={"architecture": "a/deploy.prototxt", "wheights": "w", "sha256": {"x": "12"}},
+        files={"architecture": "a/deploy.prototxt", "wheights": "w"}, output={"kind": "scores"}, archives=["net.rar"],
         preprocess={"size": [5], "mode": "crop", "channels": "GBR", "scale": "big", "invert": "maybe", "sise": 3},
     )  # fmt: skip
     with pytest.raises(ConfigError) as caught:
@@ -110,10 +98,11 @@ def test_everything_wrong_with_a_card_is_said_at_once(tmp_path: Path) -> None:
         "card.name: expected a name, found '../net'",
         "card.aliases: expected a list of names, found 'n'",
         "card.default_composite: expected a composite's name, found ['x']",
-        "files.architecture: expected a file name, found 'a/deploy.prototxt'",
+        "files.architecture.name: expected a file name, found 'a/deploy.prototxt'",
         "files: unknown key 'wheights' (did you mean 'weights'?)",
-        "files: 'weights' is missing, expected a file name",
-        "files.sha256: expected file name: 64 hex digits",
+        "files: 'weights' is missing, expected a file name or a mapping",
+        "output.kind: expected softmax, logits, multilabel or regression, found 'scores'",
+        "archives[0].name: expected a file name in .tar.gz, .tgz, .tar, .zip, found 'net.rar'",
         "preprocess.size: expected [height, width], found [5]",
         "preprocess.mode: expected squash or shortest, found 'crop'",
         "preprocess.channels: expected BGR, RGB or GRAY, found 'GBR'",
@@ -150,13 +139,10 @@ HUGE = 10**400
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"files": {"architecture": "a", "weights": "b", "sha256": [1]}}, "files.sha256: expected file name: 64 hex"),
-        ({"files": {"architecture": "a", "weights": "b", "sha256": "abc"}}, "files.sha256: expected file name: 64 hex"),
-        ({"files": {"architecture": "a", "weights": "b", "sha256": {"b": 7}}}, "files.sha256: expected file name"),
-        ({"files": {"architecture": "", "weights": "b"}}, "files.architecture: expected a file name, found ''"),
-        ({"files": {"architecture": "..", "weights": "b"}}, "files.architecture: expected a file name"),
-        ({"files": {"architecture": "a" * 256, "weights": "b"}}, "files.architecture: expected a file name"),
-        ({"files": {"architecture": "a\0", "weights": "b"}}, "files.architecture: expected a file name"),
+        ({"files": {"architecture": "", "weights": "b"}}, "files.architecture.name: expected a file name, found ''"),
+        ({"files": {"architecture": "..", "weights": "b"}}, "files.architecture.name: expected a file name"),
+        ({"files": {"architecture": "a" * 256, "weights": "b"}}, "files.architecture.name: expected a file name"),
+        ({"files": {"architecture": "a\0", "weights": "b"}}, "files.architecture.name: expected a file name"),
         ({"preprocess": {"size": [5, 7], "scale": HUGE}}, "preprocess.scale: expected a number, found 1000"),
         ({"preprocess": {"size": [5, 7], "raw_scale": 1e39}}, "preprocess.raw_scale: expected a number"),
         ({"preprocess": {"size": [5, 7], "std": [1.0, float("nan")]}}, "preprocess.std: expected one number per"),
@@ -191,10 +177,12 @@ def test_a_card_with_mistakes_is_left_out_until_it_is_wanted(tmp_path: Path) -> 
 
 
 def test_where_models_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert models_path() == (bundled("models"),)
+    assert models_path() == (user_models(), bundled("models"))
     a, b, c, d = (tmp_path / letter for letter in "abcd")
+    a.mkdir()
+    b.mkdir()
     monkeypatch.setenv("LRPTOOL_MODELS", os.pathsep.join([str(c), "", str(d)]))
-    assert models_path(os.pathsep.join([str(a), str(b)])) == (a, b, c, d, bundled("models"))
+    assert models_path(os.pathsep.join([str(a), str(b)])) == (a, b, c, d, user_models(), bundled("models"))
     # The first that has it counts.
     for folder in (d, b):
         card(folder / "net")
@@ -211,12 +199,10 @@ def test_a_card_of_ours_goes_before_the_bundled_one(tmp_path: Path) -> None:
 
 
 def test_a_bundled_card_finds_its_files_on_the_models_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModelError, match=r"model 'squeezenet_v1\.0': its file deploy\.prototxt is not here") as caught:
+    with pytest.raises(ModelError, match=r"model 'squeezenet_v1\.0' is not here: 5\.0 MB, deploy\.prototxt \("):
         locate("squeezenet")
-    assert "squeezenet_v1.0/" in (caught.value.hint or "")
-    assert "LRPTOOL_MODELS" in (caught.value.hint or "")
     folder = files(tmp_path / "squeezenet_v1.0", "deploy.prototxt")
-    with pytest.raises(ModelError, match=r"its file squeezenet_v1\.0\.caffemodel is not here"):
+    with pytest.raises(ModelError, match=r"is not here: 5\.0 MB, squeezenet_v1\.0\.caffemodel \("):
         locate("squeezenet", models_dir=tmp_path)
     # Weights of the caller's make up for the missing ones.
     assert locate("squeezenet", "random:3", tmp_path).weights == "random:3"
@@ -337,3 +323,57 @@ def test_labels_with_synsets() -> None:
         labels.find("t")
     # One line without an id, and none of them is one.
     assert Labels.of(["n01443537 goldfish", "tabby"], 2).name(0) == "n01443537 goldfish"
+
+
+def test_a_folder_that_is_not_there_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("lenet", "nowhere", LENET):
+        with pytest.raises(ModelError, match=r"--models-dir: .*/nowhere: no such folder"):
+            locate(name, models_dir=tmp_path / "nowhere")
+    # A variable may name folders that are not there at the moment.
+    monkeypatch.setenv("LRPTOOL_MODELS", str(tmp_path / "nowhere"))
+    assert _card(locate("lenet")).name == "lenet"
+
+
+def test_weights_in_hdf5_are_found(tmp_path: Path) -> None:
+    folder = files(tmp_path / "net", "net.caffemodel.h5")
+    for model in (folder, folder / "net.caffemodel.h5"):
+        found = locate(model)
+        assert (found.architecture, found.weights) == (None, folder / "net.caffemodel.h5")
+    with pytest.raises(ModelError, match=r"other\.caffemodel\.h5: no such file"):
+        locate("other.caffemodel.h5")
+    files(folder, "deploy.prototxt")
+    card(folder, files={"architecture": "deploy.prototxt", "weights": "net.caffemodel.h5"})
+    assert locate("net", models_dir=tmp_path).weights == folder / "net.caffemodel.h5"
+
+
+def test_the_users_folder_comes_before_the_bundled_one(tmp_path: Path) -> None:
+    folder = files(user_models() / "squeezenet_v1.0", "deploy.prototxt", "squeezenet_v1.0.caffemodel")
+    assert locate("squeezenet").architecture == folder / "deploy.prototxt"
+    mine = files(tmp_path / "squeezenet_v1.0", "deploy.prototxt", "squeezenet_v1.0.caffemodel")
+    assert locate("squeezenet", models_dir=tmp_path).architecture == mine / "deploy.prototxt"
+
+
+def test_a_copy_of_a_known_model_whose_files_have_other_names(tmp_path: Path) -> None:
+    folder = files(tmp_path / "vgg16", "deploy.prototxt")
+    with pytest.raises(ModelError, match="model 'vgg16' is not here"):
+        locate("vgg16", models_dir=tmp_path)
+    assert locate("vgg16", "random", tmp_path).architecture == folder / "deploy.prototxt"
+    files(folder, "mine.caffemodel")
+    found = locate("vgg16", models_dir=tmp_path)
+    # The loader looks for the weights beside it.
+    assert (found.architecture, found.weights) == (folder / "deploy.prototxt", None)
+    assert _card(found).name == "vgg16"
+
+
+def test_what_is_missing_is_obtained(tmp_path: Path) -> None:
+    asked = []
+
+    def obtain(of: Card, missing: Any) -> None:
+        asked.append((of.name, [file.name for file in missing]))
+        files(user_models() / of.name, *(file.name for file in missing))
+
+    found = locate("squeezenet", obtain=obtain)
+    assert asked == [("squeezenet_v1.0", ["deploy.prototxt", "squeezenet_v1.0.caffemodel"])]
+    assert found.weights == user_models() / "squeezenet_v1.0" / "squeezenet_v1.0.caffemodel"
+    locate("squeezenet", obtain=obtain)
+    assert len(asked) == 1

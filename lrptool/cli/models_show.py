@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lrptool.cli.talk import echo_json, field, plain, table
+from lrptool.cli.talk import echo_json, field, notes, plain, table
 
 if TYPE_CHECKING:
     from lrptool.zoo import Card
@@ -31,10 +31,11 @@ def list_command(everything: bool, as_json: bool, models_dir: str | None) -> Non
     bundled: comes with lrptool. cached: fetched or imported. local: in --models-dir or LRPTOOL_MODELS. remote: fetched
     on first use. by hand: nobody but you can fetch it; see lrptool models info NAME.
     """
-    from lrptool.zoo import all_cards  # noqa: PLC0415
+    from lrptool.zoo import all_cards, broken_cards  # noqa: PLC0415
     from lrptool.zoo.state import state_of  # noqa: PLC0415
     from lrptool.zoo.store import readable_size  # noqa: PLC0415
 
+    notes(error.message for error in broken_cards(models_dir))
     cards = [card for card in all_cards(models_dir).values() if everything or not card.variant_of]
     cards.sort(key=lambda card: card.name.lower())
     if as_json:

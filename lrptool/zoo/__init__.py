@@ -3,6 +3,7 @@
 from lrptool.zoo.card import Card, File, Output, Preprocess
 from lrptool.zoo.catalogue import (
     all_cards,
+    broken_cards,
     find_file,
     homes,
     known_card,
@@ -24,6 +25,7 @@ __all__ = [
     "Preprocess",
     "Watch",
     "all_cards",
+    "broken_cards",
     "fetch",
     "find_file",
     "homes",

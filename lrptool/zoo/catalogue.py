@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from stat import S_ISDIR
 
@@ -63,6 +63,11 @@ def all_cards(models_dir: str | Path | None = None) -> dict[str, Card]:
     return cards
 
 
+def broken_cards(models_dir: str | Path | None = None) -> tuple[ConfigError, ...]:
+    """Return what is wrong with the cards on the models path that `all_cards` leaves out."""
+    return tuple(found for _, found in _cards(models_dir) if isinstance(found, ConfigError))
+
+
 def _cards(models_dir: str | Path | None, mentioning: str = "") -> Iterator[tuple[str, tuple[Card, ...] | ConfigError]]:
     """Yield the name of every folder whose card mentions a word, and its cards or what is wrong with them."""
     word = mentioning.encode()
@@ -114,8 +119,14 @@ def known_card(name: str, models_dir: str | Path | None = None) -> Card:
     card = card_named(name, models_dir)
     if card is None:
         names = {known for card in all_cards(models_dir).values() for known in (card.name, *card.aliases)}
-        raise ModelError(f"unknown model '{name}'", hint=did_you_mean(name, names))
+        raise unknown(name, names)
     return card
+
+
+def unknown(name: str, names: Iterable[str]) -> ModelError:
+    """Return the error of a model that is none of some names."""
+    meant = did_you_mean(name, names)
+    return ModelError(f"unknown model '{name}'", hint=meant if "'" in meant else "lrptool models list shows all")
 
 
 def mode_of(path: Path) -> int:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR
 
-from lrptool.errors import ModelError, did_you_mean
+from lrptool.errors import ModelError
 from lrptool.zoo.card import FILE_NAME, Card, File
-from lrptool.zoo.catalogue import all_cards, card_named, find_file, homes, missing_files, mode_of, models_path
+from lrptool.zoo.catalogue import all_cards, card_named, find_file, homes, missing_files, mode_of, models_path, unknown
 from lrptool.zoo.parse import read_card
 from lrptool.zoo.store import absent
 
@@ -150,7 +150,7 @@ def _by_name(name: str, weights: Path | str | None, models_dir: str | Path | Non
         return renamed or _by_card(card, weights, models_dir, obtain)
     if folders and name not in (".", ".."):
         return _in_folder(folders[0], weights, models_dir, obtain)
-    raise ModelError(f"unknown model '{name}'", hint=did_you_mean(name, _known_names(models_dir)))
+    raise unknown(name, _known_names(models_dir))
 
 
 def _renamed(card: Card, folders: Sequence[Path], weights: Path | str | None) -> Located | None:

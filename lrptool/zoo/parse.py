@@ -115,6 +115,8 @@ def _files(data: Any, archives: Mapping[str, File], problems: list[str]) -> tupl
     whole = "weights" in read and read["weights"].name.endswith(".onnx")
     needed = ("weights",) if whole else ("architecture", "weights")
     problems += [f"files: '{key}' is missing, expected a file name or a mapping" for key in needed if key not in read]
+    if whole and "architecture" in read and read["architecture"].name == read["weights"].name:
+        del read["architecture"]  # an ONNX file is both
     rest = [_file(one, f"files.others[{index}]", archives, problems) for index, one in enumerate(others)]
     files = (*read.values(), *rest)
     names = [file.name for file in files]

@@ -50,9 +50,10 @@ class Reader:
     def get(self, key: str, accept: Callable[[Any], Any], expected: str, default: Any = None) -> Any:
         """Return a value through `accept`, which raises ValueError or TypeError where it does not fit."""
         value = self.data.get(key)
+        if value is None and default is REQUIRED:
+            self.problems.append(f"{self.where}: '{key}' is missing, expected {expected}")
+        default = None if default is REQUIRED else default
         if value is None:
-            if default is REQUIRED:
-                self.problems.append(f"{self.where}: '{key}' is missing, expected {expected}")
             return default
         try:
             return accept(value)
