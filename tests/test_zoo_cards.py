@@ -13,13 +13,15 @@ import pytest
 from lrptool import load
 from lrptool.errors import ConfigError
 from lrptool.rules import preset_names
-from lrptool.zoo import Card, Labels, all_cards, read_card, read_cards, read_label_file
+from lrptool.zoo import Card, Labels, Preprocess, all_cards, read_card, read_cards, read_label_file, schema
+from tests.command import run
 from tests.conftest import ROOT, SHARED
 from tests.mirror import write_card
 
 FOLDERS = sorted(path.parent.name for path in (ROOT / "models").glob("*/card.yaml"))
 CARDS = [card for folder in FOLDERS for card in read_cards(ROOT / "models" / folder / "card.yaml")]
 FILES = [(card.name, file.source) for card in CARDS for file in card.files]
+DOCS = ROOT / "docs" / "models.md"
 HTTP_ONLY = {"dl.caffe.berkeleyvision.org", "heatmapping.org", "places.csail.mit.edu"}
 """Hosts without https."""
 NAMED = """
@@ -276,3 +278,31 @@ def test_what_a_file_is_checked_for(tmp_path: Path) -> None:
     # Another publication of the same file.
     assert card(size=4, sha256=SHA, also=[digest]).files[0].problem(path) is None
     assert card(size=3, sha256=SHA, also=[SHA[::-1]]).files[0].problem(path)
+
+
+def test_squeezenet_on_photographs(shared: Path, tmp_path: Path) -> None:
+    photos = sorted((shared / "images" / "imagenet").glob("*.JPEG"))
+    if not photos or not (shared / "models" / "squeezenet_v1.0").is_dir():
+        pytest.skip("no photographs, or no squeezenet_v1.0")
+    (tmp_path / "synsets.txt").write_text("".join(f"{photo.name.split('_')[0]}\n" for photo in photos))
+    model = ("--model", "squeezenet_v1.0", "--models-dir", shared / "models")
+    done = run("predict", *photos, *model, "--expect", tmp_path / "synsets.txt", "--json")
+    assert (done.code, done.err) == (0, "")
+    stated = re.search(r"top-1 ([\d.]+) % \((\d+) of 59\), top-5 ([\d.]+) % \((\d+) of 59\)", DOCS.read_text())
+    assert stated
+    record = done.records[-1]
+    assert record["pictures"] == len(photos) == 59
+    assert record["top1"] >= 0.6
+    assert record["top5"] >= 0.8
+    assert (f"{record['top1']:.1%}", round(record["top1"] * 59)) == (f"{stated[1]}%", int(stated[2]))
+    assert (f"{record['top5']:.1%}", round(record["top5"] * 59)) == (f"{stated[3]}%", int(stated[4]))
+
+
+def test_the_card_of_the_docs_is_one(tmp_path: Path) -> None:
+    example = re.search(r"```yaml\n(name: my_net.*?)```", DOCS.read_text(), re.DOTALL)
+    assert example
+    (tmp_path / "card.yaml").write_text(example[1].replace("sha256: …", f"sha256: {SHA}"))
+    main, variant = read_cards(tmp_path / "card.yaml")
+    assert (main.name, variant.name, main.files[2].name) == ("my_net", "my_net-int8", "mean.binaryproto")
+    for word in (*schema.DIGESTS, "size", "also", "urls", "by_hand", "archive", "member", *Preprocess.__slots__):
+        assert f"`{word}`" in DOCS.read_text(), word
