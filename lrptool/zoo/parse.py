@@ -161,7 +161,7 @@ def _variants(data: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     files = base.get("files")
     if isinstance(files, Mapping) and isinstance(files.get("weights"), Mapping):
         # What identifies the card's own weights does not identify a variant's.
-        kept = {key: value for key, value in files["weights"].items() if key in ("urls", "by_hand", "archive")}
+        kept = {key: value for key, value in files["weights"].items() if key in ("urls", "by_hand")}
         base["files"] = {**files, "weights": kept}
     for name, change in data["variants"].items():
         merged = _over(base, change if change is not None else {})
