@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
 from lrptool import load
-from lrptool.errors import ConfigError
+from lrptool.errors import ConfigError, ModelError
 from lrptool.rules import preset_names
 from lrptool.zoo import Card, Labels, Preprocess, all_cards, read_card, read_cards, read_label_file, schema
-from tests.command import run
+from tests.command import DIGIT, LENET, run
 from tests.conftest import ROOT, SHARED
 from tests.mirror import write_card
 
@@ -306,3 +308,58 @@ def test_the_card_of_the_docs_is_one(tmp_path: Path) -> None:
     assert (main.name, variant.name, main.files[2].name) == ("my_net", "my_net-int8", "mean.binaryproto")
     for word in (*schema.DIGESTS, "size", "also", "urls", "by_hand", "archive", "member", *Preprocess.__slots__):
         assert f"`{word}`" in DOCS.read_text(), word
+
+
+def lenet_as(folder: Path, **changes: Any) -> Path:
+    """A copy of lenet with a card of its own; return its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("deploy.prototxt", "lenet.caffemodel"):
+        shutil.copy(LENET / name, folder)
+    files = {"architecture": "deploy.prototxt", "weights": changes.pop("weights", "lenet.caffemodel")}
+    write_card(folder, files=files, **changes)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "probable"),
+    [("softmax", True), ("logits", True), ("multilabel", False), ("regression", False), (None, True)],
+)
+def test_a_card_says_what_scores_are(tmp_path: Path, kind: str | None, probable: bool) -> None:
+    model = load(lenet_as(tmp_path / "net", output={"kind": kind} if kind else None))
+    assert (model.predict(DIGIT).probabilities is not None) == probable
+
+
+def test_a_card_says_where_scores_are(tmp_path: Path) -> None:
+    folder = lenet_as(tmp_path / "net", output={"node": "ip1"})
+    assert load(folder).labels.count == 200
+    assert load(folder, output="prob").labels.count == 10
+    with pytest.raises(ModelError, match="there is no output 'nowhere'"):
+        load(lenet_as(tmp_path / "net", output={"node": "nowhere"}))
+
+
+def test_other_weights_than_the_published_are_said_to_be(tmp_path: Path) -> None:
+    def notes(**about: Any) -> list[str]:
+        return [
+            note.split(": ")[1]
+            for note in load(lenet_as(tmp_path / "net", weights={"name": "lenet.caffemodel", **about})).notes
+        ]
+
+    size = (LENET / "lenet.caffemodel").stat().st_size
+    digest = hashlib.sha256((LENET / "lenet.caffemodel").read_bytes()).hexdigest()
+    other = [f"not the published weights of 'net' (sha256 {digest[:12]}…)"]
+    assert notes(sha256=SHA) == other
+    assert notes(sha256=digest) == notes(sha256=SHA, also=[digest]) == notes() == []
+    # Where another checksum is published, the size has to do.
+    assert notes(size=size + 1, sha1="0" * 40) == other
+    assert notes(size=size, sha1="0" * 40) == []
+    assert notes(size=size + 1, sha1="0" * 40, also=[digest]) == []
+
+
+def test_a_mean_file_may_be_fetched_or_lie_beside_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = lenet_as(tmp_path / "net", preprocess={"size": [28, 28], "channels": "GRAY", "mean": "mean.npy"})
+    elsewhere = tmp_path / "cards" / "net"
+    elsewhere.mkdir(parents=True)
+    np.save(elsewhere / "mean.npy", np.full((1, 28, 28), 9, np.float32))
+    mean = load(folder, models_dir=tmp_path / "cards").preprocessing.mean
+    assert mean is not None
+    assert float(np.max(mean)) == 9

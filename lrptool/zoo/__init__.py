@@ -11,10 +11,11 @@ from lrptool.zoo.catalogue import (
     models_path,
     read_label_file,
 )
-from lrptool.zoo.fetch import Watch, fetch
+from lrptool.zoo.fetch import fetch
 from lrptool.zoo.find import Located, locate
 from lrptool.zoo.labels import Labels
 from lrptool.zoo.parse import read_card, read_cards
+from lrptool.zoo.watch import Watch
 
 __all__ = [
     "Card",

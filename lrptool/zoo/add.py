@@ -12,9 +12,10 @@ from lrptool.resources import bundled
 from lrptool.rules import preset_names
 from lrptool.zoo.card import FILE_NAME, Card, File
 from lrptool.zoo.catalogue import all_cards
-from lrptool.zoo.fetch import Watch, locked, unpack_files
+from lrptool.zoo.fetch import locked, unpack_files
 from lrptool.zoo.parse import read_cards
 from lrptool.zoo.store import PART, bring_in, readable_size, sources, tidied, user_models, writing
+from lrptool.zoo.watch import Watch
 
 
 def import_files(card: Card, paths: Sequence[Path]) -> list[tuple[Path, File, Path]]:

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import requests
 import urllib3
@@ -16,6 +16,7 @@ from lrptool.version import VERSION
 from lrptool.zoo.card import File
 from lrptool.zoo.part import Part
 from lrptool.zoo.store import readable_size
+from lrptool.zoo.watch import Watch
 
 ATTEMPTS = 4
 """In a row that brought nothing new."""
@@ -29,19 +30,6 @@ SLOWEST = (1024, 60.0)
 _PIECE = 1 << 16
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 """HTTP's ways to say: later."""
-
-
-class Watch(Protocol):
-    """Whoever wants to know how fetching goes."""
-
-    def opens(self, name: str, done: int, total: int | None) -> None:
-        """A file begins to arrive, `done` bytes of it being here already."""
-
-    def moves(self, done: int) -> None:
-        """So many bytes of it are here."""
-
-    def remarks(self, text: str) -> None:
-        """Something did not go smoothly."""
 
 
 class RefusedError(Exception):

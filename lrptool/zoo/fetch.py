@@ -12,30 +12,12 @@ from lrptool.zoo.archive import unpack
 from lrptool.zoo.card import Card, File
 from lrptool.zoo.part import Part
 from lrptool.zoo.store import absent, offline, part_of, sources, tidied, user_models, writing
+from lrptool.zoo.watch import Watch
 
 if TYPE_CHECKING:
     import requests
 
 _POLL = 0.2
-
-
-class Watch:
-    """Whoever wants to know how fetching goes; this one does not."""
-
-    def begins(self, card: Card, files: Sequence[File], folder: Path) -> None:
-        """Some files of a model are about to be fetched into a folder."""
-
-    def opens(self, name: str, done: int, total: int | None) -> None:
-        """A file begins to arrive, `done` bytes of it being here already."""
-
-    def moves(self, done: int) -> None:
-        """So many bytes of it are here."""
-
-    def closes(self, name: str) -> None:
-        """No more of a file will come now."""
-
-    def remarks(self, text: str) -> None:
-        """Something did not go smoothly."""
 
 
 def fetch(card: Card, missing: Sequence[File], *, allowed: bool = True, watch: Watch | None = None) -> None:
