@@ -39,13 +39,13 @@ def _work(task, begin, end, kinds, places, bases, flags, tables, own, terms):  #
     if task.kind == 0:
         pack_pieces(packs[task.row], begin, end, places, bases, flags, own)
     elif task.kind == 1:
-        product_pieces(products[task.row], begin, end, places, bases, flags, tables, own, terms)
+        product_pieces(products[task.row], packs, begin, end, places, bases, flags, tables, own, terms)
     elif task.kind == 2:
-        route_pieces(routes[task.row], begin, end, places, bases, own)
+        route_pieces(routes[task.row], packs, begin, end, places, bases, flags, own)
     elif task.kind == 3:
-        spread_pieces(spreads[task.row], begin, end, places, bases, own)
+        spread_pieces(spreads[task.row], packs, begin, end, places, bases, flags, own)
     elif task.kind == 4:
-        weigh_pieces(weighs[task.row], begin, end, places, bases, own)
+        weigh_pieces(weighs[task.row], packs, begin, end, places, bases, flags, own)
     else:
         dense_pieces(denses[task.row], begin, end, places, bases, own)
 
