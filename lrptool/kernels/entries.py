@@ -175,10 +175,10 @@ def _in_company(entries: Sequence[Entry], writers: Sequence[int]) -> bool:
 
 
 def _is_read(entries: Sequence[Entry], writer: int, joined: AbstractSet[int]) -> bool:
-    """Whether anybody but its packings reads what an entry writes."""
+    """Whether anybody but its packings reads what an entry writes, or adds to it."""
     buffer = entries[writer].place("out").buffer
     later = (entry for now, entry in enumerate(entries) if now > writer and now not in joined)
-    return any(place.buffer == buffer for entry in later for place in entry.reads)
+    return any(buffer in entry.buffers for entry in later)
 
 
 def _with_packings(writer: Entry, packings: Sequence[Entry], *, kept: bool) -> Entry:
@@ -198,4 +198,36 @@ def _with_packings(writer: Entry, packings: Sequence[Entry], *, kept: bool) -> E
         reads=(*writer.reads, *before, *looked_at),
         writes=(*(writer.writes if kept else ()), *written),
         onward=moved,
+    )
+
+
+def spell(entry: Entry, differences: Mapping[int, tuple[Place, Place]]) -> Entry:
+    """Return an entry that forms the difference of values it looks at itself."""
+    if not any(place.buffer in differences for place in entry.reads):
+        return entry
+    x = entry.place("x")
+    whole, less = (place.shifted(x.offset) for place in differences[x.buffer])
+    onward = [_looks_at_x(packing, x, entry) for packing in entry.onward]
+    reads = [place for place in entry.reads if place.buffer not in differences]
+    spelled = replace(
+        entry,
+        own=2 * entry.own,
+        fields={**entry.fields, "differs": 1, "whole": whole, "less": less},
+        reads=(*reads, whole, less),
+        onward=onward,
+    )
+    if entry.kind != WEIGH or any(
+        packing.place(name).buffer in differences and not packing.integer(f"{name}_is_x")
+        for packing in onward
+        for name in ("den", "z")
+    ):
+        raise TypeError("a difference is looked at by who cannot form it")
+    return spelled
+
+
+def _looks_at_x(packing: Entry, x: Place, writer: Entry) -> Entry:
+    """Return a packing that takes the values its writer has multiplied by where these are its own operands."""
+    at = x.shifted(packing.integer("shift") * writer.maps[1])
+    return replace(
+        packing, fields={**packing.fields, **{f"{name}_is_x": int(packing.place(name) == at) for name in ("den", "z")}}
     )

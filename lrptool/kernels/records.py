@@ -35,7 +35,7 @@ _ONWARD = "keep onward onwards"
 
 TABLES = {
     PACK: _record(
-        f"{_FRACTION} shift planes flags channels summed groups slots slot "
+        f"{_FRACTION} shift den_is_x z_is_x planes flags channels summed groups slots slot "
         "height width plane_values cols top left band column",
         "coefficient",
     ),
@@ -53,7 +53,9 @@ TABLES = {
         "planes height width out_height out_width kernel_y kernel_x stride_y stride_x top left",
         "coefficient",
     ),
-    WEIGH: _record(f"{_FRACTION} {_ONWARD} weights x out channels values band part accumulate", "coefficient"),
+    WEIGH: _record(
+        f"{_FRACTION} {_ONWARD} weights differs whole less x out channels values band part accumulate", "coefficient"
+    ),
     DENSE: _record(
         "first second weights x out rows columns items squared part accumulate",
         "first_positive first_negative second_positive second_negative",

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import DTypeLike, NDArray
 
 from lrptool.kernels.arena import Layout, Lifetime, lay_out
-from lrptool.kernels.entries import Entry, Place, join, waits
+from lrptool.kernels.entries import Entry, Place, join, spell, waits
 from lrptool.kernels.jit import get_threads
 from lrptool.kernels.memory import MEMORY
 from lrptool.kernels.records import PACK, PLACE, PRODUCT, TABLES, TASK
@@ -58,8 +58,8 @@ class _Made:
     calls: Mapping[int, Callable[[Run], None]]
 
 
-_ALONE: Mapping[str, int] = {"keep": 1, "shift": 0}
-"""Fields of a task that is joined with no other."""
+_ALONE: Mapping[str, int] = {"keep": 1, "shift": 0, "differs": 0, "whole": 0, "less": 0, "den_is_x": 0, "z_is_x": 0}
+"""Fields of a task that is joined with no other, and looks at no difference."""
 
 
 class Schedule:
@@ -81,6 +81,7 @@ class Schedule:
         self._named: dict[str, int] = {}
         self._scratch: dict[int, int] = {}
         self._buffers = 0
+        self._differences: dict[int, tuple[Place, Place]] = {}
         self._tables: list[NDArray[np.int64]] = []
         self._set_flags: list[tuple[int, int]] = []
         self._table_size = self._flag_count = self._terms = 0
@@ -101,6 +102,18 @@ class Schedule:
         if name not in self._named:
             self._named[name] = self._new_buffer()
         return Place(self._named[name], 0, stride)
+
+    def difference(self, whole: Place, less: Place) -> Place:
+        """Return a place that stands for the values of one without those of another.
+
+        Only what weighs values channel by channel, and the packing joined with it, can look at it.
+        """
+        for buffer, pair in self._differences.items():
+            if pair == (whole, less):
+                return Place(buffer, 0, whole.stride)
+        buffer = self._new_buffer()
+        self._differences[buffer] = (whole, less)
+        return Place(buffer, 0, whole.stride)
 
     @property
     def names(self) -> Set[str]:
@@ -204,7 +217,7 @@ class Schedule:
 
     def _make(self) -> _Made:
         """Join what can be one task, lay out the scratch and write down all records."""
-        entries = join(self._entries, self._scratch.keys())
+        entries = [spell(entry, self._differences) for entry in join(self._entries, self._scratch.keys())]
         layout, after = self._lay_out(entries)
         rows = _Rows()
         tasks = np.array(

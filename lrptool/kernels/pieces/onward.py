@@ -85,28 +85,31 @@ def _slot(task, c):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def hand_on(task, n, channel, channels, begin, r, apart, count, places, bases, flags, like):  # type: ignore[no-untyped-def]
+def hand_on(task, n, channel, channels, begin, r, x, apart, count, places, bases, flags, like):  # type: ignore[no-untyped-def]
     """Write the fractions of a stretch of some channels' maps of relevance into their planes.
 
     `task` is a record of packing, whose channel 0 is channel `shift` here; relevance is at address `r`, that of the
-    following channel `apart` from it. Stretches may be handed on in any order; who hands on the ends of rows clears
-    what lies between.
+    following channel `apart` from it; with `den_is_x` or `z_is_x` these are at address `x`, likewise. Stretches may be
+    handed on in any order; who hands on the ends of rows clears what lies between.
     """
     item, size = like.itemsize, task.height * task.width
     low, high = max(channel, task.shift), min(channel + channels, task.shift + task.channels)
     done = 0
     while done < count and low < high:
         p = begin + done
-        at, met, y, x = _stretch(task, p, count - done)
+        at, met, row, col = _stretch(task, p, count - done)
         source = r + (low - channel) * apart + done * item
         den, z, epsilon = _operands(task, n, (low - task.shift) * size + p, source, places, bases, like)
         den_apart = size * item if task.normalised else apart
         z_apart = size * item if task.where else apart
+        known = x + (low - channel) * apart + done * item
+        den, den_apart = (known, apart) if task.den_is_x else (den, den_apart)
+        z, z_apart = (known, apart) if task.z_is_x else (z, z_apart)
         for c in range(low - task.shift, high - task.shift):
             number, first = _slot(task, c)
             plane = address_at(places[task.planes], n, first, bases, like)
             if not task.column:
-                clear_around(task, plane, y, x, met, like)
+                clear_around(task, plane, row, col, met, like)
             if _fractions(task, source, den, z, epsilon, plane + at * item, met, like):
                 flags[task.flags + n * task.groups * task.slots + number] = 1
             source, den, z = source + apart, den + den_apart, z + z_apart

@@ -48,4 +48,4 @@ def pack_pieces(task, begin, end, places, bases, flags, own):  # type: ignore[no
         c, rest = step % task.channels, step // task.channels
         n, low = rest // bands, rest % bands * task.band
         r = address_at(places[task.r], n, c * size + low, bases, own)
-        hand_on(task, n, c, 1, low, r, 0, min(task.band, size - low), places, bases, flags, own)
+        hand_on(task, n, c, 1, low, r, r, 0, min(task.band, size - low), places, bases, flags, own)

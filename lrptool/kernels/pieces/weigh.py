@@ -25,14 +25,9 @@ def weigh_strided(values, x, part, accumulate, out, stride):  # type: ignore[no-
 
 
 @kernel()
-def weigh_on(task, packs, values, apart, n, channel, channels, size, begin, count, places, bases, flags, like):  # type: ignore[no-untyped-def]
-    """Write a stretch of some channels' maps, times the part of x, to where relevance lies and to who reads it next.
-
-    Values of a channel are at address `values`, those of the following `apart` from it; maps are of `size`. Where
-    nobody reads the relevance itself, it stays in `values`.
-    """
+def _weigh_at(task, packs, values, x, apart, n, channel, channels, size, begin, count, places, bases, flags, like):  # type: ignore[no-untyped-def]
+    """Do as `weigh_on`, with x at an address."""
     skip, step = channel * size + begin, size * like.itemsize
-    x = address_at(places[task.x], n, skip, bases, like)
     out = address_at(places[task.out], n, skip, bases, like)
     target = out if task.keep else values
     target_apart = step if task.keep else apart
@@ -43,14 +38,35 @@ def weigh_on(task, packs, values, apart, n, channel, channels, size, begin, coun
         weigh_lanes(own, factor, old, target + c * target_apart, count, task.part, task.accumulate, like)
     for k in range(task.onward, task.onward + task.onwards):
         pack = packs[k]
-        hand_on(pack, n, channel, channels, begin, target, target_apart, count, places, bases, flags, like)
+        hand_on(pack, n, channel, channels, begin, target, x, target_apart, count, places, bases, flags, like)
+
+
+@kernel()
+def weigh_on(task, packs, values, apart, n, channel, channels, size, begin, count, places, bases, flags, like):  # type: ignore[no-untyped-def]
+    """Write a stretch of some channels' maps, times the part of x, to where relevance lies and to who reads it next.
+
+    Values of a channel are at address `values`, those of the following `apart` from it; maps are of `size`. Where
+    nobody reads the relevance itself, it stays in `values`.
+    """
+    x = address_at(places[task.x], n, channel * size + begin, bases, like)
+    _weigh_at(task, packs, values, x, apart, n, channel, channels, size, begin, count, places, bases, flags, like)
+
+
+@kernel()
+def _differ(task, item, skip, places, bases, out):  # type: ignore[no-untyped-def]
+    """Fill `out` with what a summand is: the sum without the other one."""
+    whole = values_at(places[task.whole], item, skip, out.size, bases, out)
+    less = values_at(places[task.less], item, skip, out.size, bases, out)
+    for k in range(out.size):
+        out[k] = whole[k] - less[k]
 
 
 @kernel()
 def weigh_pieces(task, packs, begin, end, places, bases, flags, own):  # type: ignore[no-untyped-def]
     """Write fractions of r (channels, values), times a weight per channel and the part of x, or add them.
 
-    Pieces count items, bands of values and channels.
+    Pieces count items, bands of values and channels. With `differs`, x is what lies at `whole` without what lies at
+    `less`.
     """
     bands = -(-task.values // task.band)
     for step in range(begin, end):
@@ -63,4 +79,9 @@ def weigh_pieces(task, packs, begin, end, places, bases, flags, own):  # type: i
         if weight != 1:
             for k in range(s.size):
                 s[k] *= weight
-        weigh_on(task, packs, address_of(s), 0, n, c, 1, task.values, low, s.size, places, bases, flags, own)
+        x = address_at(places[task.x], n, skip, bases, own)
+        if task.differs:
+            summand = own[task.band : task.band + s.size]
+            _differ(task, n, skip, places, bases, summand)
+            x = address_of(summand)
+        _weigh_at(task, packs, address_of(s), x, 0, n, c, 1, task.values, low, s.size, places, bases, flags, own)
