@@ -4,12 +4,13 @@ from lrptool.kernels.alone import Gather, transpose_alone
 from lrptool.kernels.conv import ForwardConv, Geometry, TransposedConv
 from lrptool.kernels.dense import Signed, TransposedDense, forward_dense
 from lrptool.kernels.fraction import Fraction
-from lrptool.kernels.jit import get_threads, is_compiled, set_threads, shared_use
+from lrptool.kernels.jit import is_compiled
 from lrptool.kernels.memory import MEMORY, Memory, give_back
 from lrptool.kernels.pooling import TransposedAverage, Windows, add_route
 from lrptool.kernels.records import ALL, EVERYWHERE, NEG, NEGATIVE, ONE, POS, POSITIVE
 from lrptool.kernels.schedule import Place, Run, Schedule
 from lrptool.kernels.sums import TransposedScale, add_copy
+from lrptool.kernels.team import get_threads, set_threads
 
 __all__ = [
     "ALL",
@@ -41,6 +42,5 @@ __all__ = [
     "give_back",
     "is_compiled",
     "set_threads",
-    "shared_use",
     "transpose_alone",
 ]

@@ -14,10 +14,10 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import DTypeLike, NDArray
 
 from lrptool.kernels.arena import Lifetime, lay_out
-from lrptool.kernels.jit import get_threads
 from lrptool.kernels.memory import MEMORY
 from lrptool.kernels.records import PLACE, PRODUCT, TABLES, TASK
 from lrptool.kernels.region import counters_for, run
+from lrptool.kernels.team import TEAM, get_threads
 
 Values = NDArray[np.floating[Any]]
 
@@ -237,7 +237,8 @@ class Schedule:
         begin = 0
         for stop in [*self._calls, len(self._tasks)]:
             if stop > begin:
-                run(made.tasks, begin, stop, *shared, own, terms, counters, threads)
+                work = (made.tasks, begin, stop, *shared, own, terms, counters, threads)
+                TEAM.run(run, threads, *work, keeps=(arena, arrays))
             if stop in self._calls:
                 self._calls[stop](Run(self.dtype, addresses, arrays))
             begin = stop + 1
