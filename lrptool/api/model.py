@@ -64,8 +64,6 @@ class Model:
     Parameters
     ----------
     name : str
-    source : Graph
-        As the loader made it.
     graph : Graph
         As the engine works on it.
     preprocessing : Preprocessing
@@ -82,7 +80,6 @@ class Model:
     """
 
     name: str
-    source: Graph
     graph: Graph
     preprocessing: Preprocessing
     labels: Labels
