@@ -4,7 +4,7 @@ from lrptool.kernels.alone import Gather, transpose_alone
 from lrptool.kernels.conv import ForwardConv, Geometry, TransposedConv
 from lrptool.kernels.dense import Signed, TransposedDense, forward_dense
 from lrptool.kernels.fraction import Fraction
-from lrptool.kernels.jit import is_compiled
+from lrptool.kernels.jit import is_compiled, is_kept
 from lrptool.kernels.memory import MEMORY, Memory, give_back
 from lrptool.kernels.pooling import TransposedAverage, Windows, add_route
 from lrptool.kernels.records import ALL, EVERYWHERE, NEG, NEGATIVE, ONE, POS, POSITIVE
@@ -41,6 +41,7 @@ __all__ = [
     "get_threads",
     "give_back",
     "is_compiled",
+    "is_kept",
     "set_threads",
     "transpose_alone",
 ]

@@ -26,6 +26,8 @@ import numba
 from lrptool.kernels.cache import KernelCache
 from lrptool.kernels.simd import SIMD
 
+_WAY_BACK = "lrptool.kernels.region.run"
+"""The kernel that all others are part of."""
 _FASTMATH = {"contract", "reassoc", "nsz"}
 
 
@@ -91,12 +93,17 @@ def kernel(*, entry: bool = False) -> Callable[[Callable[..., Any]], Any]:
         wrappers = {} if entry else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
         compiled = numba.njit(nogil=True, error_model="numpy", fastmath=_FASTMATH, **wrappers)(function)
         if entry and CACHE_FOLDER is not None:
-            compiled._cache = KernelCache(CACHE_FOLDER, function.__name__)
+            compiled._cache = KernelCache(CACHE_FOLDER, f"{function.__module__}.{function.__name__}")
         return compiled
 
     return compile_lazily
 
 
-def is_compiled(name: str = "run") -> bool:
-    """Whether machine code of a kernel, that of the whole way back, was found in the cache folder."""
-    return CACHE_FOLDER is not None and any(CACHE_FOLDER.glob(f"{name}-*"))
+def is_compiled() -> bool:
+    """Whether machine code of the whole way back is in the cache folder."""
+    return CACHE_FOLDER is not None and any(CACHE_FOLDER.glob(f"{_WAY_BACK}-*"))
+
+
+def is_kept() -> bool:
+    """Whether there is a folder to keep machine code in."""
+    return CACHE_FOLDER is not None

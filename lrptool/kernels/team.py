@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrptool.kernels.atomic import take, wait_for
+from lrptool.kernels.interrupt import interruptible
 from lrptool.kernels.jit import kernel
 
 _LINE = 8
@@ -89,7 +90,8 @@ class Team:
         """See to it that a kernel is compiled before others are told: an interrupt should not leave that to them."""
         key = (kernel, *(argument.dtype for argument in arguments if isinstance(argument, np.ndarray)))
         if key not in self._compiled:
-            kernel(*arguments, np.full(2 * _LINE, CLOSED), HELPS)
+            with interruptible():
+                kernel(*arguments, np.full(2 * _LINE, CLOSED), HELPS)
             self._compiled.add(key)
 
     def _grow(self, threads: int) -> None:
