@@ -35,6 +35,7 @@ class Forward:
     """
 
     def __init__(self, graph: Graph, outputs: Sequence[str], threads: int = 0, beside: Beside | None = None) -> None:
+        give_back()  # what loading the weights left unused
         beside = beside or Beside()
         self._input = graph.input.name
         # An output that is the graph's input needs no session to compute it.

@@ -17,7 +17,7 @@ from lrptool.engine.plan import Plan
 from lrptool.errors import NumericError
 from lrptool.graph import Graph
 from lrptool.graph.passes import drop_identities, fold_batch_norm, mark_nonnegative, prune
-from lrptool.kernels import give_back, shared_use
+from lrptool.kernels import give_back
 from lrptool.ops import Values, operator
 from lrptool.rules import Composite
 
@@ -114,15 +114,14 @@ class Program:
         unknown = [name for name in keep if name not in self.graph.tensors]
         if unknown:
             raise KeyError(f"network '{self.graph.name}' has no tensor '{unknown[0]}'")
-        with shared_use():
-            if keep or ledger is not None or self.graph.input.shape[0] is not None:
-                found = self._walk(activations, relevance, frozenset(keep), ledger)
-            else:
-                found = {self.graph.input.name: self._planned(activations, relevance)}
-            if not np.isfinite(found[self.graph.input.name]).all():
-                # What is not finite stays so down to the pixels; only then is it worth looking where it began.
-                self._walk(activations, relevance, frozenset(), None, check=True)
-            return found
+        if keep or ledger is not None or self.graph.input.shape[0] is not None:
+            found = self._walk(activations, relevance, frozenset(keep), ledger)
+        else:
+            found = {self.graph.input.name: self._planned(activations, relevance)}
+        if not np.isfinite(found[self.graph.input.name]).all():
+            # What is not finite stays so down to the pixels; only then is it worth looking where it began.
+            self._walk(activations, relevance, frozenset(), None, check=True)
+        return found
 
     def _planned(self, activations: Activations, relevance: Values) -> Values:
         """Carry out the whole walk as one schedule."""

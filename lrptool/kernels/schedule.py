@@ -15,10 +15,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from lrptool.kernels.arena import Layout, Lifetime, lay_out
 from lrptool.kernels.entries import Entry, Place, join, spell, waits
-from lrptool.kernels.jit import get_threads
 from lrptool.kernels.memory import MEMORY
 from lrptool.kernels.records import PACK, PLACE, PRODUCT, TABLES, TASK
 from lrptool.kernels.region import counters_for, run
+from lrptool.kernels.team import TEAM, get_threads
 
 Values = NDArray[np.floating[Any]]
 
@@ -205,7 +205,8 @@ class Schedule:
         begin = 0
         for stop in [*made.calls, len(made.tasks)]:
             if stop > begin:
-                run(made.tasks, begin, stop, *shared, own, terms, counters, threads)
+                work = (made.tasks, begin, stop, *shared, own, terms, counters, threads)
+                TEAM.run(run, threads, *work, keeps=(arena, arrays))
             if stop in made.calls:
                 made.calls[stop](Run(self.dtype, addresses, arrays))
             begin = stop + 1

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from lrptool.kernels.atomic import address_at, address_of, values_at
+from lrptool.kernels.atomic import address_at, address_of, take, values_at
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.lanes import weigh_lanes
+from lrptool.kernels.team import CLOSED, enter, leave
 
 COLUMNS = 512
 """Columns of the weights in one piece of work."""
@@ -115,12 +115,15 @@ def dense_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyp
             weigh_lanes(values, x, out if task.accumulate else values, out, width, task.part, task.accumulate, own)
 
 
-@kernel(parallel=True)
-def dense_forward(x, weight, positive, negative, squared, out):  # type: ignore[no-untyped-def]
+@kernel(entry=True)
+def dense_forward(x, weight, positive, negative, squared, out, counter, gate, leads):  # type: ignore[no-untyped-def]
     """Fill out (N, O) with Σ_k x[n, k] · ŵ[o, k]; ŵ is weight (O, K) times a factor by its sign, see `dense_pieces`."""
+    if enter(gate) >= CLOSED:
+        return
     zero = weight.dtype.type(0)
-    for o in prange(weight.shape[0]):
-        row = np.empty(weight.shape[1], weight.dtype)
+    row = np.empty(weight.shape[1], weight.dtype)
+    o = take(counter, 0, 1)
+    while o < weight.shape[0]:
         for i in range(row.size):
             w = weight[o, i]
             if squared == 1:
@@ -134,3 +137,5 @@ def dense_forward(x, weight, positive, negative, squared, out):  # type: ignore[
             for i in range(row.size):
                 total += x[n, i] * row[i]
             out[n, o] = total
+        o = take(counter, 0, 1)
+    leave(gate, leads)
