@@ -21,11 +21,17 @@ from lrptool.kernels.simd import SIMD
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _SIZES = {types.float32: 4, types.float64: 8}
 
+
+def size_of(kind: Any) -> int:
+    """Bytes of a value."""
+    return _SIZES[kind]
+
+
 Body = Callable[[ir.VectorType, Any], None]
 """Emits the code for one vector; the second argument is how many bytes it lies behind the beginning."""
 
 
-def _emit_stretch(context: Any, builder: Any, kind: Any, count: Any, body: Body, *, again: bool) -> None:
+def emit_stretch(context: Any, builder: Any, kind: Any, count: Any, body: Body, *, again: bool) -> None:
     """Emit the loop over whole registers, and its parts for what is left.
 
     Where values may be written `again`, the last register overlaps the one before.
@@ -74,12 +80,12 @@ def _emit_overlapping(builder: Any, count: Any, lanes: int, step: Callable[[int]
                 _emit_overlapping(builder, count, half, step, done)
 
 
-def _pointer(builder: Any, address: Any, offset: Any, vector: ir.VectorType) -> Any:
+def pointer(builder: Any, address: Any, offset: Any, vector: ir.VectorType) -> Any:
     """A pointer to a vector."""
     return builder.inttoptr(builder.add(address, offset), vector.as_pointer())
 
 
-def _spread(builder: Any, scalar: Any, vector: ir.VectorType) -> Any:
+def spread(builder: Any, scalar: Any, vector: ir.VectorType) -> Any:
     """A vector of one value."""
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
@@ -116,14 +122,14 @@ def weigh_lanes(typingctx, values, x, old, target, count, part, accumulate, like
 
         def body(vector: ir.VectorType, offset: Any) -> None:
             v, factor, before = (
-                builder.load(_pointer(builder, address, offset, vector), align=align) for address in (values, x, old)
+                builder.load(pointer(builder, address, offset, vector), align=align) for address in (values, x, old)
             )
             result = builder.fmul(v, _factor(builder, factor, part))
             summed = builder.fadd(result, before)
             result = builder.select(cgutils.is_not_null(builder, accumulate), summed, result)
-            builder.store(result, _pointer(builder, target, offset, vector), align=align)
+            builder.store(result, pointer(builder, target, offset, vector), align=align)
 
-        _emit_stretch(context, builder, kind, count, body, again=False)
+        emit_stretch(context, builder, kind, count, body, again=False)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 7, like), generate
@@ -154,11 +160,11 @@ def fraction_lanes(typingctx, r, den, z, target, count, epsilon, coefficient, cl
 
         def body(vector: ir.VectorType, offset: Any) -> None:
             relevance, d, sign = (
-                builder.load(_pointer(builder, address, offset, vector), align=align) for address in (r, den, z)
+                builder.load(pointer(builder, address, offset, vector), align=align) for address in (r, den, z)
             )
             zero = _number(vector, 0.0)
-            stable = _stable(builder, d, _spread(builder, epsilon, vector), clipped)
-            s = builder.fmul(relevance, _spread(builder, coefficient, vector))
+            stable = _stable(builder, d, spread(builder, epsilon, vector), clipped)
+            s = builder.fmul(relevance, spread(builder, coefficient, vector))
             s = builder.fdiv(s, builder.select(divides, stable, _number(vector, 1.0)))
             for number, wrong in ((1, "<="), (2, ">=")):
                 out = builder.and_(
@@ -166,12 +172,12 @@ def fraction_lanes(typingctx, r, den, z, target, count, epsilon, coefficient, cl
                     _repeat(builder, _is(builder, where, number), vector.count),
                 )
                 s = builder.select(out, zero, s)
-            builder.store(s, _pointer(builder, target, offset, vector), align=align)
+            builder.store(s, pointer(builder, target, offset, vector), align=align)
             alive = builder.bitcast(builder.fcmp_unordered("!=", s, zero), ir.IntType(vector.count))
             some = builder.icmp_unsigned("!=", alive, ir.Constant(alive.type, 0))
             builder.store(builder.or_(builder.load(found), builder.zext(some, _I32)), found)
 
-        _emit_stretch(context, builder, kind, count, body, again=True)
+        emit_stretch(context, builder, kind, count, body, again=True)
         return builder.zext(builder.load(found), _I64)
 
     numbers = [types.int64] * 5 + [like.dtype] * 2 + [types.int64] * 3
@@ -180,4 +186,4 @@ def fraction_lanes(typingctx, r, den, z, target, count, epsilon, coefficient, cl
 
 def _repeat(builder: Any, flag: Any, count: int) -> Any:
     """A vector of one flag."""
-    return _spread(builder, flag, ir.VectorType(ir.IntType(1), count))
+    return spread(builder, flag, ir.VectorType(ir.IntType(1), count))

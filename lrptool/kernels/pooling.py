@@ -70,9 +70,12 @@ class Windows:
         return max(1, _TOGETHER // self.phase())
 
     def scratch(self, maps: int) -> int:
-        """Values of scratch maps need: two copies in phases, two vectors of windows, and one map as it stands."""
+        """Values of scratch maps need: two copies in phases, two vectors of windows, and one map as it stands.
+
+        Before either vector stand as many values as windows lie before the last place of a window.
+        """
         phases = self.strides[0] * self.strides[1]
-        return maps * (2 * phases + 2) * self.phase() + self.in_size[0] * self.in_size[1]
+        return maps * (2 * phases + 2) * self.phase() + 2 * self.phase() + self.in_size[0] * self.in_size[1]
 
 
 def add_route(schedule: Schedule, windows: Windows, x: Place, r: Place, out: Place, *, accumulate: bool) -> None:
