@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -286,7 +286,7 @@ class Model:
     def _walk(
         self,
         program: Program,
-        activations: dict[str, Array],
+        activations: Mapping[str, Array],
         target: Sequence[One],
         start: str | None,
         against: Sequence[One] | None,

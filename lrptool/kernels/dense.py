@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
 from lrptool.kernels.pieces.dense import COLUMNS, dense_forward
 from lrptool.kernels.records import DENSE, ONE
-from lrptool.kernels.schedule import Place, Schedule
+from lrptool.kernels.schedule import Schedule
 from lrptool.kernels.sums import TransposedScale
 from lrptool.kernels.team import TEAM, get_threads
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
 from lrptool.kernels.records import ONE, ROUTE, SPREAD
-from lrptool.kernels.schedule import Place, Schedule
+from lrptool.kernels.schedule import Schedule
 
 Values = NDArray[np.floating[Any]]
 
@@ -85,6 +86,7 @@ def add_route(schedule: Schedule, windows: Windows, x: Place, r: Place, out: Pla
         x=x,
         r=r,
         out=out,
+        part=ONE,
         accumulate=accumulate,
         together=windows.together(),
         **windows.fields(),

@@ -47,13 +47,13 @@ def _work(task, begin, end, kinds, places, bases, flags, tables, own, terms):  #
     if task.kind == 0:
         pack_pieces(packs[task.row], begin, end, places, bases, flags, own)
     elif task.kind == 1:
-        product_pieces(products[task.row], begin, end, places, bases, flags, tables, own, terms)
+        product_pieces(products[task.row], packs, begin, end, places, bases, flags, tables, own, terms)
     elif task.kind == 2:
-        route_pieces(routes[task.row], begin, end, places, bases, own)
+        route_pieces(routes[task.row], packs, begin, end, places, bases, flags, own)
     elif task.kind == 3:
-        spread_pieces(spreads[task.row], begin, end, places, bases, own)
+        spread_pieces(spreads[task.row], packs, begin, end, places, bases, flags, own)
     elif task.kind == 4:
-        weigh_pieces(weighs[task.row], begin, end, places, bases, own)
+        weigh_pieces(weighs[task.row], packs, begin, end, places, bases, flags, own)
     else:
         dense_pieces(denses[task.row], begin, end, places, bases, own)
 
@@ -64,7 +64,7 @@ def run(tasks, first, last, kinds, places, bases, flags, tables, scratch, terms,
 
     Parameters are the tasks and, by kind, their records; places and the addresses of their memory; one flag per packed
     plane; tables of offsets; scratch (threads, ·) of the tasks' dtype and of int64; counters, all zero, and the number
-    of threads.
+    of threads; and what a `Team` adds.
     """
     lines = threads + 1
     worker = enter(gate)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrptool.kernels.atomic import take, values_at
+from lrptool.kernels.atomic import address_at, address_of, take, values_at
 from lrptool.kernels.jit import kernel
-from lrptool.kernels.pieces.weigh import weigh_into
+from lrptool.kernels.lanes import weigh_lanes
 from lrptool.kernels.team import CLOSED, enter, leave
 
 COLUMNS = 512
@@ -109,9 +109,10 @@ def dense_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyp
                 _add_to_item(task, n, rows, count, weights, low, places, bases, own_sums)
             count, o = _next_rows(task, o, places, bases, rows, own)
         for n in range(task.items):
-            x = values_at(places[task.x], n, low, width, bases, own)
-            out = values_at(places[task.out], n, low, width, bases, own)
-            weigh_into(sums[n * width : (n + 1) * width], x, task.part, task.accumulate != 0, out, 1)
+            values = address_of(sums[n * width : (n + 1) * width])
+            x = address_at(places[task.x], n, low, bases, own) if task.part else values
+            out = address_at(places[task.out], n, low, bases, own)
+            weigh_lanes(values, x, out if task.accumulate else values, out, width, task.part, task.accumulate, own)
 
 
 @kernel(entry=True)

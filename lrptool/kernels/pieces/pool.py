@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrptool.kernels.atomic import values_at
+from lrptool.kernels.atomic import address_of, values_at
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.pairs import deal, merge
-from lrptool.kernels.pieces.pack import fractions_of
-from lrptool.kernels.pieces.weigh import weigh_into
+from lrptool.kernels.pieces.onward import fractions_of
+from lrptool.kernels.pieces.weigh import weigh_on
 
 
 @kernel()
@@ -133,7 +133,7 @@ def _widen(values, width, out, cols):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _route_together(task, begin, end, room, places, bases, own, taps):  # type: ignore[no-untyped-def]
+def _route_together(task, packs, begin, end, room, places, bases, flags, own, taps):  # type: ignore[no-untyped-def]
     """Route maps [begin, end) in one go: small maps one behind the other make loops of a decent length."""
     rows, cols = _phase_size(task)
     size, windows, count = task.height * task.width, task.out_height * task.out_width, task.kernel_y * task.kernel_x
@@ -155,20 +155,19 @@ def _route_together(task, begin, end, room, places, bases, own, taps):  # type: 
     for tap in range(count):
         at = _at_tap(task, tap, apart, cols)
         _hand_out(spread, taps[:flat], np.int32(tap), routed[at : at + flat])
+    joined = own[2 * whole + 2 * apart : 2 * whole + 2 * apart + size]
     for step in range(begin, end):
         n, plane, at = step // task.planes, step % task.planes, (step - begin) * rows * cols
-        out = values_at(places[task.out], n, plane * size, size, bases, own)
-        if task.accumulate:
-            joined = own[2 * whole + 2 * apart : 2 * whole + 2 * apart + size]
+        if task.accumulate or task.onwards:
             _join_phases(routed[at:], task, apart, rows, cols, joined)
-            for k in range(size):
-                out[k] += joined[k]
+            weigh_on(task, packs, address_of(joined), 0, n, plane, 1, size, 0, size, places, bases, flags, own)
         else:
-            _join_phases(routed[at:], task, apart, rows, cols, out)
+            out_map = values_at(places[task.out], n, plane * size, size, bases, own)
+            _join_phases(routed[at:], task, apart, rows, cols, out_map)
 
 
 @kernel()
-def route_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyped-def]
+def route_pieces(task, packs, begin, end, places, bases, flags, own):  # type: ignore[no-untyped-def]
     """Hand relevance r (planes, out_height, out_width) of maps [begin, end) to each window's first maximum of x.
 
     The number of a map counts items, then planes; `together` maps are worked on at a time.
@@ -177,7 +176,7 @@ def route_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyp
     taps = np.empty(task.together * rows * cols, np.int32)
     for first in range(begin, end, task.together):
         last = min(end, first + task.together)
-        _route_together(task, first, last, task.together, places, bases, own, taps)
+        _route_together(task, packs, first, last, task.together, places, bases, flags, own, taps)
 
 
 @kernel()
@@ -201,7 +200,7 @@ def _spread(s, task, own, out):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def spread_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyped-def]
+def spread_pieces(task, packs, begin, end, places, bases, flags, own):  # type: ignore[no-untyped-def]
     """Spread fractions of r (planes, out_height, out_width) of maps [begin, end), times `factor`, over their windows.
 
     What arrives is multiplied by the part of x. The number of a map counts items, then planes; `factor` has one map.
@@ -215,6 +214,4 @@ def spread_pieces(task, begin, end, places, bases, own):  # type: ignore[no-unty
         for k in range(windows):
             s[k] *= factor[k]
         _spread(s, task, rest, spread)
-        x = values_at(places[task.x], n, plane * size, size, bases, own)
-        out = values_at(places[task.out], n, plane * size, size, bases, own)
-        weigh_into(spread, x, task.part, task.accumulate != 0, out, 1)
+        weigh_on(task, packs, address_of(spread), 0, n, plane, 1, size, 0, size, places, bases, flags, own)
