@@ -64,7 +64,7 @@ def run(tasks, first, last, kinds, places, bases, flags, tables, scratch, terms,
 
     Parameters are the tasks and, by kind, their records; places and the addresses of their memory; one flag per packed
     plane; tables of offsets; scratch (threads, ·) of the tasks' dtype and of int64; counters, all zero, and the number
-    of threads.
+    of threads; and what a `Team` adds.
     """
     lines = threads + 1
     worker = enter(gate)
