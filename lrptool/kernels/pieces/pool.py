@@ -12,7 +12,7 @@ from lrptool.kernels.atomic import address_of, values_at
 from lrptool.kernels.contest import collect, compete
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.pairs import deal, merge
-from lrptool.kernels.pieces.onward import fractions_of
+from lrptool.kernels.pieces.onward import NONE, ONE, fractions_of
 from lrptool.kernels.pieces.weigh import weigh_on
 
 
@@ -169,7 +169,7 @@ def _route_together(task, packs, begin, end, room, places, bases, flags, own, ta
         n, plane, at = step // task.planes, step % task.planes, (step - begin) * rows * cols
         if task.accumulate or task.onwards:
             _join_phases(routed[at:], task, apart, rows, cols, joined[:size])
-            weigh_on(task, packs, address_of(joined), 0, n, plane, 1, size, 0, size, places, bases, flags, own)
+            weigh_on(task, packs, address_of(joined), NONE, n, plane, ONE, size, NONE, size, places, bases, flags, own)
         else:
             out_map = values_at(places[task.out], n, plane * size, size, bases, own)
             _join_phases(routed[at:], task, apart, rows, cols, out_map)
@@ -224,4 +224,4 @@ def spread_pieces(task, packs, begin, end, places, bases, flags, own):  # type: 
         for k in range(windows):
             s[k] *= factor[k]
         _spread(s, task, rest, spread)
-        weigh_on(task, packs, address_of(spread), 0, n, plane, 1, size, 0, size, places, bases, flags, own)
+        weigh_on(task, packs, address_of(spread), NONE, n, plane, ONE, size, NONE, size, places, bases, flags, own)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lrptool.kernels.atomic import address_at, address_of, values_at
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.lanes import weigh_lanes
-from lrptool.kernels.pieces.onward import fractions_of, hand_on
+from lrptool.kernels.pieces.onward import NONE, ONE, fractions_of, hand_on
 
 
 @kernel()
@@ -84,4 +84,4 @@ def weigh_pieces(task, packs, begin, end, places, bases, flags, own):  # type: i
             summand = own[task.band : task.band + s.size]
             _differ(task, n, skip, places, bases, summand)
             x = address_of(summand)
-        _weigh_at(task, packs, address_of(s), x, 0, n, c, 1, task.values, low, s.size, places, bases, flags, own)
+        _weigh_at(task, packs, address_of(s), x, NONE, n, c, ONE, task.values, low, s.size, places, bases, flags, own)
