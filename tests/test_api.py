@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,6 +18,7 @@ from PIL import Image
 import lrptool
 from lrptool.api import save
 from lrptool.errors import ConfigError, InputError, LrpError, ModelError, NumericError
+from lrptool.kernels import get_threads
 from lrptool.loaders.caffe import write_binaryproto
 from tests.command import DIGIT, EIGHT, LENET, SAMPLES, lenet
 
@@ -229,9 +230,9 @@ def test_one_thread_equals_all_to_the_bit() -> None:
     alone = lrptool.load("lenet", threads=1)
     for name in ("epsilon", "alpha2-beta1"):
         one = alone.explain(x, composite=name).relevance
-        assert numba.get_num_threads() == 1
+        assert get_threads() == 1
         np.testing.assert_array_equal(one, lenet().explain(x, composite=name).relevance)
-        assert numba.get_num_threads() == numba.config.NUMBA_NUM_THREADS
+        assert get_threads() == len(os.sched_getaffinity(0))
 
 
 def test_every_way_to_name_the_files() -> None:

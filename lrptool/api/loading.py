@@ -110,7 +110,6 @@ def load(
         notes.append(f"{len(lines)} class names for {classes} classes: names are left out")
     return Model(
         name=card.name if card else _given_name(located, model),
-        source=net.graph,
         graph=graph,
         preprocessing=_preprocessing(settings),
         labels=Labels.of(lines, classes),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,8 +64,6 @@ class Model:
     Parameters
     ----------
     name : str
-    source : Graph
-        As the loader made it.
     graph : Graph
         As the engine works on it.
     preprocessing : Preprocessing
@@ -83,7 +80,6 @@ class Model:
     """
 
     name: str
-    source: Graph
     graph: Graph
     preprocessing: Preprocessing
     labels: Labels
@@ -272,7 +268,7 @@ class Model:
         wanted = [one_per_picture(target, len(values)) for target in targets]
         opposed = None if against is None else one_per_picture(against, len(values))
         # Always: the number another model asked for would stay.
-        set_threads(self.threads or sys.maxsize)
+        set_threads(self.threads)
         unknown = [name for name in keep if name not in program.graph.tensors]
         if unknown:
             raise InputError(f"model '{self.name}' has no tensor '{unknown[0]}'", hint="lrptool inspect lists them")
@@ -290,7 +286,7 @@ class Model:
     def _walk(
         self,
         program: Program,
-        activations: dict[str, Array],
+        activations: Mapping[str, Array],
         target: Sequence[One],
         start: str | None,
         against: Sequence[One] | None,

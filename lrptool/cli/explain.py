@@ -25,6 +25,9 @@ COLOUR_MAPS = (
     *("gray", "hot", "firered", "cold", "wred", "wblue"),
 )
 
+_ONCE = "once"
+_AGAIN = "next time, too: they can be kept nowhere; LRPTOOL_CACHE names a folder that can be written"
+
 
 @click.command("explain", short_help="Explain pictures: one heatmap per picture and class.")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
@@ -74,7 +77,7 @@ def command(images: tuple[str, ...], **given: Any) -> int:
     IMAGE is a picture, - for a picture on stdin, or a .npy array (N, C, H, W) taken as the network's input as it is.
     """
     from lrptool.cli.run_explain import Wishes, run  # noqa: PLC0415
-    from lrptool.engine import is_compiled  # noqa: PLC0415
+    from lrptool.engine import is_compiled, is_kept  # noqa: PLC0415
 
     composite = chosen_composite(given)
     if given["memory"] and given["batch_size"]:
@@ -83,7 +86,7 @@ def command(images: tuple[str, ...], **given: Any) -> int:
     model = open_model(given, quiet=given["quiet"])
     notes(model.notes, quiet=given["quiet"])
     if not is_compiled():
-        note("compiling kernels (once)", quiet=given["quiet"])
+        note(f"compiling kernels ({_ONCE if is_kept() else _AGAIN})", quiet=given["quiet"])
     if given["memory"]:
         wishes = replace(wishes, batch_size=model.batch_size(given["memory"], composite))
     return run(model, images, composite, wishes)

@@ -8,7 +8,7 @@ from lrptool.engine.forward import Forward
 from lrptool.engine.program import Program, canonise
 from lrptool.engine.shares import ShareStep, stabilise
 from lrptool.engine.start import Targets, initial_relevance, probabilities_of, scores_of
-from lrptool.kernels import is_compiled, set_threads
+from lrptool.kernels import is_compiled, is_kept, set_threads
 
 __all__ = [
     "Entry",
@@ -22,6 +22,7 @@ __all__ = [
     "fitting_batch",
     "initial_relevance",
     "is_compiled",
+    "is_kept",
     "probabilities_of",
     "resident",
     "scores_of",

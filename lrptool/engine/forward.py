@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 import numpy as np
 import onnxruntime
@@ -14,6 +15,10 @@ from lrptool.graph import Array, Graph
 from lrptool.kernels import MEMORY, give_back
 
 _FATAL = 4
+_ALIGNED = 16
+"""Results begin at multiples of so many values."""
+_BINDINGS = 16
+"""Bindings kept: making one takes as long as a small layer."""
 
 
 class Forward:
@@ -30,6 +35,7 @@ class Forward:
     """
 
     def __init__(self, graph: Graph, outputs: Sequence[str], threads: int = 0, beside: Beside | None = None) -> None:
+        give_back()  # what loading the weights left unused
         beside = beside or Beside()
         self._input = graph.input.name
         # An output that is the graph's input needs no session to compute it.
@@ -50,21 +56,39 @@ class Forward:
             )
         except Exception as error:  # onnxruntime's exceptions share no public base
             raise ModelError(f"model '{graph.name}': onnxruntime refuses it: {_first_line(error)}") from error
+        self._bindings: dict[tuple[int, int], onnxruntime.IOBinding] = {}
         give_back()
 
     def __call__(self, x: Array) -> Mapping[str, Array]:
         """Return the chosen tensors for a batch, float32 (N, C, H, W)."""
         x = np.ascontiguousarray(x, np.float32)
-        # Results are written into memory that is used again, not into fresh pages.
-        binding = self._session.io_binding()
+        # Results are written into memory that is used again, not into fresh pages; all of them into one block.
+        sizes = [-(-len(x) * prod(shape) // _ALIGNED) * _ALIGNED for shape in self._items.values()]
+        block = MEMORY.take((sum(sizes) + _ALIGNED,), np.float32)
+        begin = -block.ctypes.data % (_ALIGNED * block.itemsize) // block.itemsize
+        values = {}
+        for (name, shape), size in zip(self._items.items(), sizes, strict=True):
+            values[name] = block[begin : begin + len(x) * prod(shape)].reshape(len(x), *shape)
+            begin += size
+        binding = self._binding(block.ctypes.data, len(x), values)
         binding.bind_cpu_input(self._input, x)
-        for name, constant in self._fed.items():
-            binding.bind_ortvalue_input(name, constant)
-        values = {name: MEMORY.take((len(x), *shape), np.float32) for name, shape in self._items.items()}
-        for name, value in values.items():
-            binding.bind_output(name, "cpu", 0, np.float32, value.shape, value.ctypes.data)
         self._session.run_with_iobinding(binding)
         return values | {self._input: x}
+
+    def _binding(self, address: int, batch: int, values: Mapping[str, Array]) -> onnxruntime.IOBinding:
+        """Return the session's binding to a block of memory; nobody uses it who does not have the block."""
+        key = (address, batch)
+        binding = self._bindings.get(key)
+        if binding is None:
+            binding = self._session.io_binding()
+            for name, constant in self._fed.items():
+                binding.bind_ortvalue_input(name, constant)
+            for name, value in values.items():
+                binding.bind_output(name, "cpu", 0, np.float32, value.shape, value.ctypes.data)
+            if len(self._bindings) >= _BINDINGS:
+                self._bindings.clear()
+            self._bindings[key] = binding
+        return binding
 
 
 def _first_line(error: Exception) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from lrptool.kernels import (
     ALL,
     EVERYWHERE,
@@ -17,6 +19,7 @@ from lrptool.kernels import (
     Gather,
     Place,
     Schedule,
+    TransposedConv,
 )
 from lrptool.ops import LinearMap, Values, WeightPart
 from lrptool.rules import InputPart, Share, Stabiliser
@@ -101,6 +104,14 @@ class FusedStep:
                 accumulate=accumulate,
             )
             accumulate = True
+
+    @property
+    def packs(self) -> bool:
+        """Whether all kernels are transposed convolutions."""
+        return all(
+            isinstance(self._linear.gather(0, tuple(part for _, part, _ in sources), np.float32), TransposedConv)
+            for sources in self._groups.values()
+        )
 
     def _kernel(self, schedule: Schedule, k: int, sources: Sequence[Source]) -> Gather:
         """Return the kernel over the parts of the weights a group needs."""

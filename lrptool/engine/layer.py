@@ -56,18 +56,25 @@ class Layer:
         xs = [activations[name] for name in self.inputs] if self.reads_input else []
         return xs, activations[self.preactivation] if self.preactivation else None
 
-    def complete(self, activations: dict[str, Values], dtype: DTypeLike) -> None:
-        """Add what the forward session has not computed: denominators, and ε where it is relative to them."""
-        like = self._like(dtype)
-        xs, z = self.operands(activations)
+    def missing(self, activations: Activations, dtype: DTypeLike) -> dict[str, Values]:
+        """Return what the forward session has not computed: denominators, and ε where it is relative to them."""
+        found: dict[str, Values] = {}
         for number, share in enumerate(self.step.shares):
             name = self.denominators.get(number)
-            if name is not None and name not in activations:
-                activations[name] = self.step.denominator(number, xs, z, like)
+            computed = name is None or name in activations
+            if computed and not (self.step.relative and share.normalised):
+                continue
+            xs, z = self.operands(activations)
+            denominator = (
+                activations[name]
+                if name is not None and computed
+                else self.step.denominator(number, xs, z, self._like(dtype))
+            )
+            if name is not None and not computed:
+                found[name] = denominator
             if self.step.relative and share.normalised:
-                denominator = activations[name] if name else self.step.denominator(number, xs, z, like)
-                batch = len(xs[0]) if xs else len(denominator)
-                activations[self._epsilon(number)] = self.step.epsilons(denominator, batch)
+                found[self._epsilon(number)] = self.step.epsilons(denominator, len(xs[0]) if xs else len(denominator))
+        return found
 
     def add_to(self, fused: FusedStep, placing: Placing, arriving: Sequence[Place]) -> None:
         """Add the tasks that do the same as `redistribute`."""

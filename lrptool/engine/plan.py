@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from lrptool.engine.derived import Derived
 from lrptool.graph import Graph
 from lrptool.kernels import MEMORY, Place, Run, Schedule, add_copy
 from lrptool.ops import Values
@@ -21,14 +22,6 @@ Activations = Mapping[str, Values]
 
 _START, _RESULT = "/start", "/result"
 """Names no tensor has: relevance the walk begins and ends with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Values of an item of another tensor, from `begin` on."""
-
-    whole: str
-    begin: int
 
 
 def _by_depth(steps: Sequence[Step], graph: Graph) -> list[Step]:
@@ -54,31 +47,31 @@ class Plan:
     graph : Graph
     steps : sequence of Step
         From the output back.
-    slices : mapping of str to Slice
-        Activations that are parts of others.
+    derived : Derived
+        Activations that follow from others.
     batch : int
     dtype : float32 or float64
     """
 
-    def __init__(
-        self, graph: Graph, steps: Sequence[Step], slices: Mapping[str, Slice], batch: int, dtype: DTypeLike
-    ) -> None:
-        self._graph, self._slices, self._batch = graph, slices, batch
+    def __init__(self, graph: Graph, steps: Sequence[Step], derived: Derived, batch: int, dtype: DTypeLike) -> None:
+        self._graph, self._derived, self._batch = graph, derived, batch
         self.schedule = Schedule(batch, dtype)
         self._homes = {graph.output: self.schedule.named(_START, self.values(graph.output))}
         for step in _by_depth(steps, graph):
             self._add(step)
         self._finish()
 
-    def __call__(self, activations: Activations, relevance: Values) -> Values:
-        """Return the relevance of the network's input, given that of its output."""
+    def __call__(self, activations: Activations, further: Activations, relevance: Values) -> Values:
+        """Return the relevance of the network's input, given that of its output, and results besides activations."""
         result = MEMORY.take((self._batch, *self._graph.input.item_shape), self.schedule.dtype)
         # A copy: an output that is an input, too, would be added to.
         start = np.array(relevance, self.schedule.dtype, order="C")
-        arrays = dict(activations)
-        for name in self.schedule.names & arrays.keys():
-            arrays[name] = np.ascontiguousarray(arrays[name], self.schedule.dtype)
-        self.schedule.run({**arrays, _START: start, _RESULT: result})
+        arrays: dict[str, Values] = {_START: start, _RESULT: result}
+        for name in self.schedule.names - arrays.keys():
+            array = further[name] if name in further else activations[name]
+            arrays[name] = np.ascontiguousarray(array, self.schedule.dtype)
+        # Steps that are called look at the others, too; nothing is written to those.
+        self.schedule.run(ChainMap(arrays, cast("MutableMapping[str, Values]", activations)))
         return result
 
     def values(self, name: str) -> int:
@@ -87,9 +80,12 @@ class Plan:
 
     def activation(self, name: str) -> Place:
         """Return where an activation lies."""
-        if name in self._slices:
-            part = self._slices[name]
+        if name in self._derived.slices:
+            part = self._derived.slices[name]
             return self.schedule.named(part.whole, self.values(part.whole)).shifted(part.begin)
+        if name in self._derived.differences:
+            difference = self._derived.differences[name]
+            return self.schedule.difference(self.activation(difference.whole), self.activation(difference.less))
         return self.schedule.named(name, self.values(name))
 
     def into(self, name: str) -> tuple[Place, bool]:

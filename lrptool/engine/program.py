@@ -11,12 +11,13 @@ import numpy as np
 
 from lrptool.engine.audit import Entry, ledger_entry
 from lrptool.engine.compiling import Activations, Bounds, Compiler, Step
+from lrptool.engine.derived import Derived
 from lrptool.engine.forward import Forward
-from lrptool.engine.plan import Plan, Slice
+from lrptool.engine.plan import Plan
 from lrptool.errors import NumericError
 from lrptool.graph import Graph
 from lrptool.graph.passes import drop_identities, fold_batch_norm, mark_nonnegative, prune
-from lrptool.kernels import give_back, shared_use
+from lrptool.kernels import give_back
 from lrptool.ops import Values, operator
 from lrptool.rules import Composite
 
@@ -28,38 +29,6 @@ def canonise(graph: Graph) -> Graph:
     """Return the graph the engine works on: identities gone, batch norms folded, signs known; same scores."""
     folded = fold_batch_norm(drop_identities(prune(graph)))
     return mark_nonnegative(folded, lambda node, known: operator(node.op, node.name).nonnegative(node, known))
-
-
-def _derivable(needed: set[str], graph: Graph) -> dict[str, str]:
-    """Needed outputs of a ReLU whose input is needed, too: never fetch both, one follows from the other."""
-    return {
-        node.outputs[0]: node.inputs[0]
-        for node in graph.nodes
-        if node.op == "Relu" and node.outputs[0] in needed and node.inputs[0] in needed
-    }
-
-
-def _slices(needed: set[str], graph: Graph) -> dict[str, Slice]:
-    """Needed inputs of a needed concatenation along the channels: parts of it, which need not be fetched twice."""
-    found = {}
-    for node in graph.nodes:
-        if node.op == "Concat" and node.integer("axis") == 1 and node.outputs[0] in needed:
-            begin = 0
-            for name in node.inputs:
-                if name in needed:
-                    found[name] = Slice(node.outputs[0], begin)
-                shape = graph.tensors[name].shape if name in graph.tensors else graph.constants[name].shape
-                begin += prod(size or 1 for size in shape[1:])
-    # A concatenation of concatenations: the largest whole is the one that is fetched.
-    return {name: _outermost(part, found) for name, part in found.items()}
-
-
-def _outermost(part: Slice, found: dict[str, Slice]) -> Slice:
-    """Follow a slice to the tensor that is fetched."""
-    while part.whole in found:
-        outer = found[part.whole]
-        part = Slice(outer.whole, outer.begin + part.begin)
-    return part
 
 
 class Program:
@@ -92,11 +61,8 @@ class Program:
         self.graph, self.composite = graph, composite
         compiler = Compiler(graph, composite, bounds)
         self.steps = compiler.steps
-        needed = {graph.output, *(name for step in self.steps for name in step.reads)}
-        self._derived = _derivable(needed, graph)
-        self._slices = _slices(needed - set(self._derived) - {graph.output}, graph)
-        fetched = sorted(needed - set(self._derived) - set(self._slices))
-        self._forward = Forward(graph, fetched, threads, compiler.beside)
+        self._derived = Derived(self.steps, graph)
+        self._forward = Forward(graph, self._derived.fetched, threads, compiler.beside)
         self._plans: OrderedDict[tuple[int, np.dtype[np.floating]], Plan] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -108,16 +74,9 @@ class Program:
         activations = sum(prod(spec.array_shape(1)) for spec in self.graph.tensors.values())
         return 4 * (2 * activations + self._plan(1, np.dtype(np.float32)).schedule.arena)
 
-    def forward(self, x: Values) -> dict[str, Values]:
+    def forward(self, x: Values) -> Activations:
         """Return the output and every activation the walk looks at, for a batch float32 (N, C, H, W)."""
-        activations: dict[str, Values] = dict(self._forward(x))
-        for name, part in self._slices.items():
-            whole = activations[part.whole].reshape(len(x), -1)
-            shape = self.graph.tensors[name].item_shape
-            activations[name] = whole[:, part.begin : part.begin + prod(shape)].reshape(len(x), *shape)
-        for name, source in self._derived.items():
-            activations[name] = np.maximum(activations[source], 0)
-        return activations
+        return self._derived.complete(self._forward(x))
 
     def backward(
         self,
@@ -155,30 +114,29 @@ class Program:
         unknown = [name for name in keep if name not in self.graph.tensors]
         if unknown:
             raise KeyError(f"network '{self.graph.name}' has no tensor '{unknown[0]}'")
-        with shared_use():
-            if keep or ledger is not None or self.graph.input.shape[0] is not None:
-                found = self._walk(activations, relevance, frozenset(keep), ledger)
-            else:
-                found = {self.graph.input.name: self._planned(activations, relevance)}
-            if not np.isfinite(found[self.graph.input.name]).all():
-                # What is not finite stays so down to the pixels; only then is it worth looking where it began.
-                self._walk(activations, relevance, frozenset(), None, check=True)
-            return found
+        if keep or ledger is not None or self.graph.input.shape[0] is not None:
+            found = self._walk(activations, relevance, frozenset(keep), ledger)
+        else:
+            found = {self.graph.input.name: self._planned(activations, relevance)}
+        if not np.isfinite(found[self.graph.input.name]).all():
+            # What is not finite stays so down to the pixels; only then is it worth looking where it began.
+            self._walk(activations, relevance, frozenset(), None, check=True)
+        return found
 
     def _planned(self, activations: Activations, relevance: Values) -> Values:
         """Carry out the whole walk as one schedule."""
-        completed = dict(activations)
+        further: dict[str, Values] = {}
         for step in self.steps:
             if step.layer is not None:
-                step.layer.complete(completed, relevance.dtype)
-        return self._plan(len(relevance), relevance.dtype)(completed, relevance)
+                further |= step.layer.missing(activations, relevance.dtype)
+        return self._plan(len(relevance), relevance.dtype)(activations, further, relevance)
 
     def _plan(self, batch: int, dtype: np.dtype[np.floating]) -> Plan:
         """Return the schedule for a batch, made on first use; the last few are kept."""
         key = (batch, dtype)
         with self._lock:
             if key not in self._plans:
-                self._plans[key] = Plan(self.graph, self.steps, self._slices, batch, dtype)
+                self._plans[key] = Plan(self.graph, self.steps, self._derived, batch, dtype)
                 give_back()
             self._plans.move_to_end(key)
             if len(self._plans) > _PLANS:

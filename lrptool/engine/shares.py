@@ -235,6 +235,16 @@ class ShareStep:
         """Whether ε depends on the denominators."""
         return self._stabiliser.relative
 
+    @property
+    def stays_finite(self) -> bool:
+        """Whether nothing is divided by zero, whatever an output is where no relevance arrives."""
+        return self._stabiliser.epsilon > 0 and not self._stabiliser.relative
+
+    @property
+    def packs(self) -> bool:
+        """Whether relevance is packed before it is handed back: the layer is a convolution in two dimensions."""
+        return self.fused is not None and self.fused.packs
+
     def _sum(self, share: Share, xs: Sequence[Values], z: Values | None, r: Values) -> Values:
         """Σ sign · Ŵ x̂ + b̂, from the pre-activation where that holds part of it."""
         total: Values = np.zeros((), r.dtype)

@@ -3,13 +3,15 @@
 from lrptool.kernels.alone import Gather, transpose_alone
 from lrptool.kernels.conv import ForwardConv, Geometry, TransposedConv
 from lrptool.kernels.dense import Signed, TransposedDense, forward_dense
+from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
-from lrptool.kernels.jit import get_threads, is_compiled, set_threads, shared_use
+from lrptool.kernels.jit import is_compiled, is_kept
 from lrptool.kernels.memory import MEMORY, Memory, give_back
 from lrptool.kernels.pooling import TransposedAverage, Windows, add_route
 from lrptool.kernels.records import ALL, EVERYWHERE, NEG, NEGATIVE, ONE, POS, POSITIVE
-from lrptool.kernels.schedule import Place, Run, Schedule
+from lrptool.kernels.schedule import Run, Schedule
 from lrptool.kernels.sums import TransposedScale, add_copy
+from lrptool.kernels.team import get_threads, set_threads
 
 __all__ = [
     "ALL",
@@ -40,7 +42,7 @@ __all__ = [
     "get_threads",
     "give_back",
     "is_compiled",
+    "is_kept",
     "set_threads",
-    "shared_use",
     "transpose_alone",
 ]

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
 from lrptool.kernels.records import ONE
-from lrptool.kernels.schedule import Place, Schedule
+from lrptool.kernels.schedule import Schedule
 
 Values = NDArray[np.floating[Any]]
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
 from lrptool.kernels.pieces.product import SCRATCH, SLACK, best_shape, rows_of, width_of
 from lrptool.kernels.records import ONE, PACK, PRODUCT
-from lrptool.kernels.schedule import Place, Schedule
+from lrptool.kernels.schedule import Schedule
 
 Values = NDArray[np.floating[Any]]
 Offsets = NDArray[np.int64]
@@ -27,8 +28,6 @@ _BANDS = 16
 """Pieces a map is cut into when it is packed: threads keep to their own parts of maps."""
 _LEAST = 512
 """Values worth a piece of packing."""
-_BAND = 4096
-"""Values of a map whose fractions are formed at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,18 +283,18 @@ class TransposedConv:
         g, packed = self._geometry, self._packed
         height, width = g.out_size
         column = packed.column(schedule.dtype.itemsize)
+        rows = max(1, max(height * width // _BANDS, _LEAST) // width)
         if column:
             band = column * -(-max(height * width // _BANDS, _LEAST) // column)
-            maps = packed.channels * -(-height * width // band)
         else:
-            band = max(1, min(_BAND, max(height * width // _BANDS, _LEAST)) // width)
-            maps = (g.group if packed.summed else packed.channels) * -(-height // band)
+            band = rows if packed.summed else rows * width
+        maps = g.group * -(-height // rows) if packed.summed else packed.channels * -(-height * width // band)
         schedule.add(
             PACK,
             schedule.batch * maps,
             reads=fraction.reads(),
             writes=planes,
-            own=band if column else band * width,
+            own=width,
             group="packing",
             planes=planes,
             flags=flags,

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
 from lrptool.kernels.pieces.dense import COLUMNS, dense_forward
 from lrptool.kernels.records import DENSE, ONE
-from lrptool.kernels.schedule import Place, Schedule
+from lrptool.kernels.schedule import Schedule
 from lrptool.kernels.sums import TransposedScale
+from lrptool.kernels.team import TEAM, get_threads
 
 Values = NDArray[np.floating[Any]]
 
@@ -112,5 +114,6 @@ def forward_dense(x: Values, weight: Values, part: Signed) -> Values:
     """Return x Ŵᵀ (N, O) for x (N, K) and weight (O, K) of one dtype."""
     out = np.empty((x.shape[0], weight.shape[0]), x.dtype)
     kind = x.dtype.type
-    dense_forward(np.ascontiguousarray(x), weight, kind(part.positive), kind(part.negative), part.code, out)
+    factors = kind(part.positive), kind(part.negative), part.code
+    TEAM.run(dense_forward, get_threads(), np.ascontiguousarray(x), weight, *factors, out, np.zeros(1, np.int64))
     return out

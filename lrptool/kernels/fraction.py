@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lrptool.kernels.entries import Place
 from lrptool.kernels.records import EVERYWHERE
-from lrptool.kernels.schedule import Place
 
 
 @dataclass(frozen=True, slots=True)

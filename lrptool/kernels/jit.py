@@ -4,32 +4,31 @@ Flags and why:
 
 - ``fastmath`` without ``nnan`` and ``ninf``: with the full set ``isnan`` is false on NaN, and relevance that is not
   finite could no longer be found.
-- ``error_model="numpy"``: x / 0 is inf, not an exception raised from a parallel region.
-- ``cache``: the machine code lives in the user's cache folder under a key made of the source of *all* kernels, because
-  numba's own key sees only the file a function stands in and would run old code after an edit to a helper elsewhere.
+- ``error_model="numpy"``: x / 0 is inf, not an exception that nobody handles.
+- no ``parallel``: threads come from `lrptool.kernels.team`.
+- no ``cache``: `lrptool.kernels.cache` keeps machine code under a key made of the source of *all* kernels. numba's
+  own key sees only the file a function stands in and would run old code after an edit to a helper elsewhere.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import config
 
+from lrptool.kernels.cache import KernelCache
 from lrptool.kernels.simd import SIMD
 
+_WAY_BACK = "lrptool.kernels.region.run"
+"""The kernel that all others are part of."""
 _FASTMATH = {"contract", "reassoc", "nsz"}
-# GNU OpenMP's threads spin between steps, for long enough that one busy neighbour costs a time slice at every step.
-# A short spin keeps most of the quick hand-over. Read when the library loads, so it has to be set before.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def _sources_key() -> str:
@@ -51,58 +50,60 @@ def _user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lrptool"
 
 
-def _usable_cache() -> str | None:
-    """Folder for machine code, created; None where nothing can be written there."""
-    try:
-        folder = _user_cache() / "kernels" / _sources_key()
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except (OSError, RuntimeError):
+def _own_temporary() -> Path | None:
+    """Folder among the system's temporary ones that nobody else can write to: code found there is run."""
+    if not hasattr(os, "getuid"):
         return None
-    return str(folder)
+    folder = Path(tempfile.gettempdir()) / f"lrptool-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    return folder if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022 else None
+
+
+def _usable_cache() -> Path | None:
+    """Folder for machine code, created; None where nothing can be written anywhere."""
+    for find in (_user_cache, _own_temporary):
+        try:
+            folder = find()
+            if folder is None:
+                continue
+            folder = folder / "kernels" / _sources_key()
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except (OSError, RuntimeError):
+            continue
+    return None
 
 
 CACHE_FOLDER = _usable_cache()
 
 
-def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
-    """Return the decorator that compiles a kernel on its first call."""
+def kernel(*, entry: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """Return the decorator that compiles a kernel on its first call.
+
+    Parameters
+    ----------
+    entry : bool
+        Whether it is called from Python. Others are called by kernels alone: they get no wrappers, which take a sixth
+        of the time to compile, and are kept as parts of the kernels that call them.
+    """
 
     def compile_lazily(function: Callable[..., Any]) -> Any:
-        before = config.CACHE_DIR
-        # numba reads the folder once, when a function is decorated: other users of numba in this process keep theirs.
-        config.CACHE_DIR = CACHE_FOLDER or before
-        try:
-            return numba.njit(
-                parallel=parallel, cache=CACHE_FOLDER is not None, nogil=True, error_model="numpy", fastmath=_FASTMATH
-            )(function)
-        finally:
-            config.CACHE_DIR = before
+        wrappers = {} if entry else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        compiled = numba.njit(nogil=True, error_model="numpy", fastmath=_FASTMATH, **wrappers)(function)
+        if entry and CACHE_FOLDER is not None:
+            compiled._cache = KernelCache(CACHE_FOLDER, f"{function.__module__}.{function.__name__}")
+        return compiled
 
     return compile_lazily
 
 
 def is_compiled() -> bool:
-    """Whether machine code of these kernels was found in the cache folder."""
-    return CACHE_FOLDER is not None and any(Path(CACHE_FOLDER).rglob("*.nbc"))
+    """Whether machine code of the whole way back is in the cache folder."""
+    return CACHE_FOLDER is not None and any(CACHE_FOLDER.glob(f"{_WAY_BACK}-*"))
 
 
-def get_threads() -> int:
-    """Return the number of threads the calling thread's kernels use."""
-    count: int = numba.get_num_threads()
-    return count
-
-
-_ONE_AT_A_TIME = threading.Lock()
-
-
-def shared_use() -> AbstractContextManager[Any]:
-    """Return what to hold while kernels run: a lock where numba's threading layer cannot serve two threads at once."""
-    numba.get_num_threads()  # starts the layer: before that it has no name
-    return _ONE_AT_A_TIME if numba.threading_layer() == "workqueue" else nullcontext()
-
-
-def set_threads(count: int) -> None:
-    """Let the calling thread's kernels use `count` threads, at most as many as numba started with."""
-    numba.set_num_threads(max(1, min(count, numba.config.NUMBA_NUM_THREADS)))
+def is_kept() -> bool:
+    """Whether there is a folder to keep machine code in."""
+    return CACHE_FOLDER is not None

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
 from lrptool.kernels.records import ONE, ROUTE, SPREAD
-from lrptool.kernels.schedule import Place, Schedule
+from lrptool.kernels.schedule import Schedule
 
 Values = NDArray[np.floating[Any]]
 
@@ -69,9 +70,12 @@ class Windows:
         return max(1, _TOGETHER // self.phase())
 
     def scratch(self, maps: int) -> int:
-        """Values of scratch maps need: two copies in phases, two vectors of windows, and one map as it stands."""
+        """Values of scratch maps need: two copies in phases, two vectors of windows, and one map as it stands.
+
+        Before either vector stand as many values as windows lie before the last place of a window.
+        """
         phases = self.strides[0] * self.strides[1]
-        return maps * (2 * phases + 2) * self.phase() + self.in_size[0] * self.in_size[1]
+        return maps * (2 * phases + 2) * self.phase() + 2 * self.phase() + self.in_size[0] * self.in_size[1]
 
 
 def add_route(schedule: Schedule, windows: Windows, x: Place, r: Place, out: Place, *, accumulate: bool) -> None:
@@ -85,6 +89,7 @@ def add_route(schedule: Schedule, windows: Windows, x: Place, r: Place, out: Pla
         x=x,
         r=r,
         out=out,
+        part=ONE,
         accumulate=accumulate,
         together=windows.together(),
         **windows.fields(),

@@ -30,28 +30,32 @@ TASK = _record("kind row total grain after")
 """`row` of its kind's table; `total` pieces of work, dealt out by the `grain` once all tasks up to `after` are done."""
 
 _FRACTION = "r den z epsilon clip where normalised"
+_ONWARD = "keep onward onwards"
+"""What maps of relevance are made of: whether it is kept as it is, and the first of so many packings it goes on to."""
 
 TABLES = {
     PACK: _record(
-        f"{_FRACTION} planes flags channels summed groups slots slot "
+        f"{_FRACTION} shift den_is_x z_is_x planes flags channels summed groups slots slot "
         "height width plane_values cols top left band column",
         "coefficient",
     ),
     PRODUCT: _record(
-        "planes flags weights table x out channels groups blocks slots taps plane_values apart tile steps_y steps_x "
-        "cols "
+        f"{_ONWARD} planes flags weights table x out channels groups blocks slots taps plane_values apart tile "
+        "steps_y steps_x cols "
         "stride_y start_y from_y to_y stride_x start_x from_x to_x height width part accumulate together direct"
     ),
     ROUTE: _record(
-        "r x out accumulate together "
+        f"{_ONWARD} r x out part accumulate together "
         "planes height width out_height out_width kernel_y kernel_x stride_y stride_x top left"
     ),
     SPREAD: _record(
-        f"{_FRACTION} factor x out part accumulate "
+        f"{_FRACTION} {_ONWARD} factor x out part accumulate "
         "planes height width out_height out_width kernel_y kernel_x stride_y stride_x top left",
         "coefficient",
     ),
-    WEIGH: _record(f"{_FRACTION} weights x out channels values band part accumulate", "coefficient"),
+    WEIGH: _record(
+        f"{_FRACTION} {_ONWARD} weights differs whole less x out channels values band part accumulate", "coefficient"
+    ),
     DENSE: _record(
         "first second weights x out rows columns items squared part accumulate",
         "first_positive first_negative second_positive second_negative",

@@ -9,7 +9,7 @@ piece owns its part of the result and sums in one fixed order, so results do not
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
+from numba import carray
 from numpy.typing import NDArray
 
 from lrptool.kernels.atomic import PIECES_PER_THREAD, take, wait_for
@@ -19,6 +19,8 @@ from lrptool.kernels.pieces.pack import pack_pieces
 from lrptool.kernels.pieces.pool import route_pieces, spread_pieces
 from lrptool.kernels.pieces.product import product_pieces
 from lrptool.kernels.pieces.weigh import weigh_pieces
+from lrptool.kernels.team import enter, leave
+from lrptool.kernels.tile import pointer_to
 
 _LINE = 8
 """Counters stand this far apart: a cache line each."""
@@ -33,50 +35,63 @@ def _share(total, grain, worker, threads):  # type: ignore[no-untyped-def]
 
 
 @kernel()
+def _bare(array):  # type: ignore[no-untyped-def]
+    """Return an array (N,) without its owner: threads that count its readers together would wait for each other."""
+    return carray(pointer_to(array, 0), (array.size,))
+
+
+@kernel()
 def _work(task, begin, end, kinds, places, bases, flags, tables, own, terms):  # type: ignore[no-untyped-def]
     """Carry out pieces [begin, end) of a task; kinds as in `records`."""
     packs, products, routes, spreads, weighs, denses = kinds
     if task.kind == 0:
         pack_pieces(packs[task.row], begin, end, places, bases, flags, own)
     elif task.kind == 1:
-        product_pieces(products[task.row], begin, end, places, bases, flags, tables, own, terms)
+        product_pieces(products[task.row], packs, begin, end, places, bases, flags, tables, own, terms)
     elif task.kind == 2:
-        route_pieces(routes[task.row], begin, end, places, bases, own)
+        route_pieces(routes[task.row], packs, begin, end, places, bases, flags, own)
     elif task.kind == 3:
-        spread_pieces(spreads[task.row], begin, end, places, bases, own)
+        spread_pieces(spreads[task.row], packs, begin, end, places, bases, flags, own)
     elif task.kind == 4:
-        weigh_pieces(weighs[task.row], begin, end, places, bases, own)
+        weigh_pieces(weighs[task.row], packs, begin, end, places, bases, flags, own)
     else:
         dense_pieces(denses[task.row], begin, end, places, bases, own)
 
 
-@kernel(parallel=True)
-def run(tasks, first, last, kinds, places, bases, flags, tables, scratch, terms, counters, threads):  # type: ignore[no-untyped-def]
+@kernel(entry=True)
+def run(tasks, first, last, kinds, places, bases, flags, tables, scratch, terms, counters, threads, gate, leads):  # type: ignore[no-untyped-def]
     """Carry out tasks [first, last).
 
     Parameters are the tasks and, by kind, their records; places and the addresses of their memory; one flag per packed
     plane; tables of offsets; scratch (threads, ·) of the tasks' dtype and of int64; counters, all zero, and the number
-    of threads.
+    of threads; and what a `Team` adds.
     """
     lines = threads + 1
-    for worker in prange(threads):
-        done = first
-        for t in range(first, last):
-            task = tasks[t]
-            while done <= task.after:
-                wait_for(counters, done * lines * _LINE, tasks[done].total)
-                done += 1
-            piece = max(1, task.total // (threads * PIECES_PER_THREAD))
-            piece = -(-piece // task.grain) * task.grain
-            for k in range(threads):
-                other = (worker + k) % threads
-                low, high = _share(task.total, task.grain, other, threads)
+    worker = enter(gate)
+    if worker >= threads:
+        return
+    packs, products, routes, spreads, weighs, denses = kinds
+    kinds = _bare(packs), _bare(products), _bare(routes), _bare(spreads), _bare(weighs), _bare(denses)
+    tasks, places, bases, flags, tables = _bare(tasks), _bare(places), _bare(bases), _bare(flags), _bare(tables)
+    counters, scratch, terms = _bare(counters), _bare(scratch[worker]), _bare(terms[worker])
+    done = first
+    for t in range(first, last):
+        task = tasks[t]
+        while done <= task.after:
+            wait_for(counters, done * lines * _LINE, tasks[done].total)
+            done += 1
+        piece = max(1, task.total // (threads * PIECES_PER_THREAD))
+        piece = -(-piece // task.grain) * task.grain
+        for k in range(threads):
+            other = (worker + k) % threads
+            low, high = _share(task.total, task.grain, other, threads)
+            begin = low + take(counters, (t * lines + 1 + other) * _LINE, piece)
+            while begin < high:
+                end = min(begin + piece, high)
+                _work(task, begin, end, kinds, places, bases, flags, tables, scratch, terms)
+                take(counters, t * lines * _LINE, end - begin)
                 begin = low + take(counters, (t * lines + 1 + other) * _LINE, piece)
-                while begin < high:
-                    end = min(begin + piece, high)
-                    _work(task, begin, end, kinds, places, bases, flags, tables, scratch[worker], terms[worker])
-                    take(counters, t * lines * _LINE, end - begin)
-                    begin = low + take(counters, (t * lines + 1 + other) * _LINE, piece)
+    leave(gate, leads)
 
 
 def counters_for(tasks: int, threads: int) -> NDArray[np.int64]:

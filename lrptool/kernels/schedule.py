@@ -13,57 +13,16 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import DTypeLike, NDArray
 
-from lrptool.kernels.arena import Lifetime, lay_out
-from lrptool.kernels.jit import get_threads
+from lrptool.kernels.arena import Layout, Lifetime, lay_out
+from lrptool.kernels.entries import Entry, Place, join, spell, waits
 from lrptool.kernels.memory import MEMORY
-from lrptool.kernels.records import PLACE, PRODUCT, TABLES, TASK
+from lrptool.kernels.records import PACK, PLACE, PRODUCT, TABLES, TASK
 from lrptool.kernels.region import counters_for, run
+from lrptool.kernels.team import TEAM, get_threads
 
 Values = NDArray[np.floating[Any]]
 
 _ALIGNED = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an operand lies, per item of the batch; see `records`.
-
-    Parameters
-    ----------
-    buffer : int
-    offset, stride : int
-        In values: from the buffer's beginning to the first item, and from an item to the next.
-    """
-
-    buffer: int
-    offset: int
-    stride: int
-
-    def shifted(self, values: int) -> Place:
-        """Return the place some values further on."""
-        return Place(self.buffer, self.offset + values, self.stride)
-
-
-@dataclass(slots=True)
-class _Use:
-    """Who has written and read a buffer so far."""
-
-    written: int = -1
-    read: int = -1
-    group: object = None
-    before_group: int = -1
-
-    def before_writing(self, group: object) -> int:
-        """Return the entry a writer has to wait for: none of its own group, whose parts do not overlap."""
-        return self.before_group if group is not None and group == self.group else max(self.written, self.read)
-
-    def wrote(self, now: int, group: object) -> None:
-        """Note a writer."""
-        self.before_group, self.group, self.written = self.before_writing(group), group, now
-
-    def was_read(self, now: int) -> None:
-        """Note a reader."""
-        self.read, self.group = now, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +54,12 @@ class _Made:
     fixed: NDArray[np.int64]
     in_arena: NDArray[np.bool_]
     arena: int
+    own: int
+    calls: Mapping[int, Callable[[Run], None]]
+
+
+_ALONE: Mapping[str, int] = {"keep": 1, "shift": 0, "differs": 0, "whole": 0, "less": 0, "den_is_x": 0, "z_is_x": 0}
+"""Fields of a task that is joined with no other, and looks at no difference."""
 
 
 class Schedule:
@@ -114,17 +79,13 @@ class Schedule:
         self.batch, self.dtype = batch, np.dtype(dtype)
         self._held: dict[int, NDArray[Any]] = {}
         self._named: dict[str, int] = {}
-        self._scratch: dict[int, Lifetime] = {}
-        self._uses: list[_Use] = []
-        self._places: dict[Place, int] = {}
+        self._scratch: dict[int, int] = {}
+        self._buffers = 0
+        self._differences: dict[int, tuple[Place, Place]] = {}
         self._tables: list[NDArray[np.int64]] = []
         self._set_flags: list[tuple[int, int]] = []
         self._table_size = self._flag_count = self._terms = 0
-        self._own = 1
-        self._rows: dict[int, list[dict[str, int | float]]] = {kind: [] for kind in TABLES}
-        self._tasks: list[tuple[int, int, int, int, int]] = []
-        self._touched: list[frozenset[int]] = []
-        self._calls: dict[int, Callable[[Run], None]] = {}
+        self._entries: list[Entry] = []
         self._made: _Made | None = None
 
     def hold(self, array: NDArray[Any], stride: int = 0) -> Place:
@@ -142,6 +103,18 @@ class Schedule:
             self._named[name] = self._new_buffer()
         return Place(self._named[name], 0, stride)
 
+    def difference(self, whole: Place, less: Place) -> Place:
+        """Return a place that stands for the values of one without those of another.
+
+        Only what weighs values channel by channel, and the packing joined with it, can look at it.
+        """
+        for buffer, pair in self._differences.items():
+            if pair == (whole, less):
+                return Place(buffer, 0, whole.stride)
+        buffer = self._new_buffer()
+        self._differences[buffer] = (whole, less)
+        return Place(buffer, 0, whole.stride)
+
     @property
     def names(self) -> Set[str]:
         """Names memory is asked for."""
@@ -156,7 +129,7 @@ class Schedule:
     def scratch(self, values: int, slack: int = 0) -> Place:
         """Return a place with room for some values per item, and some more behind the last."""
         buffer = self._new_buffer()
-        self._scratch[buffer] = Lifetime(self.batch * values + slack)
+        self._scratch[buffer] = self.batch * values + slack
         return Place(buffer, 0, values)
 
     def flags(self, count: int, *, are_set: bool = False) -> int:
@@ -205,17 +178,12 @@ class Schedule:
         **fields
             The fields of the kind's record, without those of its bookkeeping.
         """
-        after = self._depend(reads, [writes], group)
-        numbers = {key: self._number(value) if isinstance(value, Place) else value for key, value in fields.items()}
-        self._rows[kind].append(numbers)
-        self._own = max(self._own, own)
-        self._tasks.append((kind, len(self._rows[kind]) - 1, total, grain, after))
+        given = {**_ALONE, **fields}
+        self._entries.append(Entry(kind, total, grain, own, given, tuple(reads), ((writes, group),)))
 
     def call(self, function: Callable[[Run], None], reads: Sequence[Place], writes: Sequence[Place]) -> None:
         """Add a function that is called between regions."""
-        self._depend(reads, writes, None)
-        self._calls[len(self._tasks)] = function
-        self._tasks.append((0, 0, 0, 1, -1))
+        self._entries.append(Entry(reads=tuple(reads), writes=[(place, None) for place in writes], call=function))
 
     def run(self, arrays: Mapping[str, Values] = MappingProxyType({})) -> None:
         """Carry out all tasks on the arrays that have names, contiguous and of the schedule's dtype."""
@@ -227,62 +195,43 @@ class Schedule:
         for name, buffer in self._named.items():
             addresses[buffer] = arrays[name].ctypes.data
         threads = get_threads()
-        own = MEMORY.take((threads, self._own), self.dtype)
+        own = MEMORY.take((threads, made.own), self.dtype)
         terms = MEMORY.take((threads, 2 * self._terms), np.int64)
         flags = np.zeros(self._flag_count, np.uint8)
         for begin, end in self._set_flags:
             flags[begin:end] = 1
-        counters = counters_for(len(self._tasks), threads)
+        counters = counters_for(len(made.tasks), threads)
         shared = (made.kinds, made.places, addresses, flags, made.offsets)
         begin = 0
-        for stop in [*self._calls, len(self._tasks)]:
+        for stop in [*made.calls, len(made.tasks)]:
             if stop > begin:
-                run(made.tasks, begin, stop, *shared, own, terms, counters, threads)
-            if stop in self._calls:
-                self._calls[stop](Run(self.dtype, addresses, arrays))
+                work = (made.tasks, begin, stop, *shared, own, terms, counters, threads)
+                TEAM.run(run, threads, *work, keeps=(arena, arrays))
+            if stop in made.calls:
+                made.calls[stop](Run(self.dtype, addresses, arrays))
             begin = stop + 1
 
     def _new_buffer(self) -> int:
         """Number a buffer."""
-        self._uses.append(_Use())
-        return len(self._uses) - 1
-
-    def _number(self, place: Place) -> int:
-        """Number a place."""
-        return self._places.setdefault(place, len(self._places))
-
-    def _depend(self, reads: Sequence[Place], writes: Sequence[Place], group: object) -> int:
-        """Note what the next entry reads and writes; return the entry it has to wait for."""
-        now = len(self._tasks)
-        after = max(
-            [-1]
-            + [self._uses[place.buffer].written for place in reads]
-            + [self._uses[place.buffer].before_writing(group) for place in writes]
-        )
-        for place in writes:
-            self._uses[place.buffer].wrote(now, group)
-        for place in reads:
-            self._uses[place.buffer].was_read(now)
-        touched = frozenset(place.buffer for place in (*reads, *writes) if place.buffer in self._scratch)
-        for buffer in touched:
-            self._scratch[buffer].touch(now)
-        self._touched.append(touched)
-        return after
+        self._buffers += 1
+        return self._buffers - 1
 
     def _make(self) -> _Made:
-        """Lay out the scratch and write down all records."""
-        layout = lay_out(self._scratch)
-        tasks = np.zeros(len(self._tasks), TASK)
-        for k, (*work, after) in enumerate(self._tasks):
-            waits = [layout.waits[buffer] for buffer in self._touched[k] if buffer in layout.waits]
-            tasks[k] = (*work, max([after, *waits]))
-        kinds = tuple(np.zeros(len(rows), TABLES[kind]) for kind, rows in self._rows.items())
-        for records, rows in zip(kinds, self._rows.values(), strict=True):
-            for k, fields in enumerate(rows):
-                records[k] = tuple(fields[name] for name in records.dtype.names or ())
+        """Join what can be one task, lay out the scratch and write down all records."""
+        entries = [spell(entry, self._differences) for entry in join(self._entries, self._scratch.keys())]
+        layout, after = self._lay_out(entries)
+        rows = _Rows()
+        tasks = np.array(
+            [
+                (max(entry.kind, 0), rows.add(entry), entry.total, entry.grain, wait)
+                for entry, wait in zip(entries, after, strict=True)
+            ],
+            TASK,
+        )
+        kinds = rows.records()
         # Terms count from 0 on where none is left out: the region finds these numbers at the beginning of the table.
         kinds[PRODUCT]["table"] += self._terms
-        fixed, in_arena = np.zeros(len(self._uses), np.int64), np.zeros(len(self._uses), np.bool_)
+        fixed, in_arena = np.zeros(self._buffers, np.int64), np.zeros(self._buffers, np.bool_)
         for buffer, array in self._held.items():
             fixed[buffer] = array.ctypes.data
         for buffer, offset in layout.offsets.items():
@@ -290,9 +239,58 @@ class Schedule:
         return _Made(
             tasks,
             kinds,
-            np.array([(place.buffer, place.offset, place.stride) for place in self._places], PLACE),
+            rows.places(),
             np.concatenate([np.arange(self._terms), *self._tables]),
             fixed,
             in_arena,
             layout.size,
+            max([1, *(entry.own for entry in entries)]),
+            {k: entry.call for k, entry in enumerate(entries) if entry.call is not None},
         )
+
+    def _lay_out(self, entries: Sequence[Entry]) -> tuple[Layout, list[int]]:
+        """Return where the scratch lies, and which entry every entry has to wait for."""
+        lifetimes: dict[int, Lifetime] = {}
+        for now, entry in enumerate(entries):
+            for buffer in entry.buffers & self._scratch.keys():
+                lifetimes.setdefault(buffer, Lifetime(self._scratch[buffer])).touch(now)
+        layout = lay_out(lifetimes)
+        after = [
+            max([wait, *(layout.waits[buffer] for buffer in entry.buffers if buffer in layout.waits)])
+            for entry, wait in zip(entries, waits(entries, self._buffers), strict=True)
+        ]
+        return layout, after
+
+
+class _Rows:
+    """Records of all kinds of task, and the places they name."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, list[dict[str, int | float]]] = {kind: [] for kind in TABLES}
+        self._places: dict[Place, int] = {}
+
+    def add(self, entry: Entry) -> int:
+        """Add an entry's record, and those of its packings; return its row."""
+        if entry.kind < 0:
+            return 0
+        onward = {"onward": len(self._rows[PACK]), "onwards": len(entry.onward)}
+        for packing in entry.onward:
+            self.add(packing)
+        fields = {
+            key: self._places.setdefault(value, len(self._places)) if isinstance(value, Place) else value
+            for key, value in entry.fields.items()
+        }
+        self._rows[entry.kind].append({**fields, **onward})
+        return len(self._rows[entry.kind]) - 1
+
+    def records(self) -> tuple[NDArray[np.void], ...]:
+        """Return the records of every kind."""
+        kinds = tuple(np.zeros(len(rows), TABLES[kind]) for kind, rows in self._rows.items())
+        for records, rows in zip(kinds, self._rows.values(), strict=True):
+            for k, fields in enumerate(rows):
+                records[k] = tuple(fields[name] for name in records.dtype.names or ())
+        return kinds
+
+    def places(self) -> NDArray[np.void]:
+        """Return the places, in the order of their numbers."""
+        return np.array([(place.buffer, place.offset, place.stride) for place in self._places], PLACE)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 
+from lrptool.errors import ConfigError, did_you_mean
+
 TileShape = tuple[int, int]
 """Rows × vectors of accumulators that one tile keeps in registers."""
 
@@ -41,9 +43,10 @@ _SETS = {
 
 
 def detect() -> Simd:
-    """Return the best set this CPU has; ``LRPTOOL_SIMD`` names a lesser one."""
-    chosen = os.environ.get("LRPTOOL_SIMD")
-    if chosen in _SETS:
+    """Return the best set this CPU has; ``LRPTOOL_SIMD`` names a lesser one. ConfigError where it names none."""
+    if chosen := os.environ.get("LRPTOOL_SIMD"):
+        if chosen not in _SETS:
+            raise ConfigError(f"LRPTOOL_SIMD: unknown instruction set '{chosen}'", did_you_mean(chosen, _SETS))
         return _SETS[chosen]
     features = llvm.get_host_cpu_features()
     if features.get("avx512f"):

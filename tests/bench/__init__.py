@@ -10,5 +10,5 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# Taken before lrptool is imported, which tunes the OpenMP of its own process: other processes begin as a user's would.
+# Other processes begin as a user's would, whatever is imported here.
 ENVIRONMENT = dict(os.environ)

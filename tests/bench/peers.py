@@ -1,6 +1,6 @@
 """Other libraries on the same network in torch. Run as a partner; needs the ``bench`` extra.
 
-torch is imported before lrptool, which tunes OpenMP by the environment for its own kernels.
+torch is imported before lrptool, as by any of its users.
 """
 
 from __future__ import annotations

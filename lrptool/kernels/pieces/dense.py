@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from lrptool.kernels.atomic import values_at
+from lrptool.kernels.atomic import address_at, address_of, take, values_at
 from lrptool.kernels.jit import kernel
-from lrptool.kernels.pieces.weigh import weigh_into
+from lrptool.kernels.lanes import weigh_lanes
+from lrptool.kernels.team import CLOSED, enter, leave
 
 COLUMNS = 512
 """Columns of the weights in one piece of work."""
@@ -109,17 +109,21 @@ def dense_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyp
                 _add_to_item(task, n, rows, count, weights, low, places, bases, own_sums)
             count, o = _next_rows(task, o, places, bases, rows, own)
         for n in range(task.items):
-            x = values_at(places[task.x], n, low, width, bases, own)
-            out = values_at(places[task.out], n, low, width, bases, own)
-            weigh_into(sums[n * width : (n + 1) * width], x, task.part, task.accumulate != 0, out, 1)
+            values = address_of(sums[n * width : (n + 1) * width])
+            x = address_at(places[task.x], n, low, bases, own) if task.part else values
+            out = address_at(places[task.out], n, low, bases, own)
+            weigh_lanes(values, x, out if task.accumulate else values, out, width, task.part, task.accumulate, own)
 
 
-@kernel(parallel=True)
-def dense_forward(x, weight, positive, negative, squared, out):  # type: ignore[no-untyped-def]
+@kernel(entry=True)
+def dense_forward(x, weight, positive, negative, squared, out, counter, gate, leads):  # type: ignore[no-untyped-def]
     """Fill out (N, O) with Σ_k x[n, k] · ŵ[o, k]; ŵ is weight (O, K) times a factor by its sign, see `dense_pieces`."""
+    if enter(gate) >= CLOSED:
+        return
     zero = weight.dtype.type(0)
-    for o in prange(weight.shape[0]):
-        row = np.empty(weight.shape[1], weight.dtype)
+    row = np.empty(weight.shape[1], weight.dtype)
+    o = take(counter, 0, 1)
+    while o < weight.shape[0]:
         for i in range(row.size):
             w = weight[o, i]
             if squared == 1:
@@ -133,3 +137,5 @@ def dense_forward(x, weight, positive, negative, squared, out):  # type: ignore[
             for i in range(row.size):
                 total += x[n, i] * row[i]
             out[n, o] = total
+        o = take(counter, 0, 1)
+    leave(gate, leads)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrptool.kernels.atomic import values_at
+from lrptool.kernels.atomic import address_of, values_at
+from lrptool.kernels.contest import collect, compete
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.pairs import deal, merge
-from lrptool.kernels.pieces.pack import fractions_of
-from lrptool.kernels.pieces.weigh import weigh_into
+from lrptool.kernels.pieces.onward import NONE, ONE, fractions_of
+from lrptool.kernels.pieces.weigh import weigh_on
 
 
 @kernel()
@@ -107,23 +108,6 @@ def _at_tap(task, tap, apart, cols):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _compete(values, tap, bests, taps):  # type: ignore[no-untyped-def]
-    """Let a tap's values compete for their windows; a later equal value does not win."""
-    for k in range(bests.size):
-        wins = values[k] > bests[k]
-        bests[k] = values[k] if wins else bests[k]
-        taps[k] = tap if wins else taps[k]
-
-
-@kernel()
-def _hand_out(relevance, taps, tap, out):  # type: ignore[no-untyped-def]
-    """Add relevance where a tap has won."""
-    zero = out.dtype.type(0)
-    for k in range(relevance.size):
-        out[k] += relevance[k] if taps[k] == tap else zero
-
-
-@kernel()
 def _widen(values, width, out, cols):  # type: ignore[no-untyped-def]
     """Write rows of `width` values into rows of `cols`; what lies between stays as it is."""
     for y in range(values.size // width):
@@ -133,51 +117,76 @@ def _widen(values, width, out, cols):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _route_together(task, begin, end, room, places, bases, own, taps):  # type: ignore[no-untyped-def]
+def _places(task, apart, cols, tables):  # type: ignore[no-untyped-def]
+    """Fill tables with the places of a window, phase by phase, and where the phases' places begin.
+
+    Rows of the tables: where the values of a place begin in the phases; in the order of the phases, places by number
+    and how many windows their value lies behind the first; beginnings.
+    """
+    count, found = task.kernel_y * task.kernel_x, 0
+    for tap in range(count):
+        tables[0, tap] = _at_tap(task, tap, apart, cols)
+    for phase in range(task.stride_y * task.stride_x):
+        tables[3, phase] = found
+        for tap in range(count):
+            if tables[0, tap] // apart == phase:
+                tables[1, found], tables[2, found] = tap, tables[0, tap] - phase * apart
+                found += 1
+    tables[3, task.stride_y * task.stride_x] = found
+
+
+@kernel()
+def _route_together(task, packs, begin, end, room, places, bases, flags, own, tables):  # type: ignore[no-untyped-def]
     """Route maps [begin, end) in one go: small maps one behind the other make loops of a decent length."""
     rows, cols = _phase_size(task)
     size, windows, count = task.height * task.width, task.out_height * task.out_width, task.kernel_y * task.kernel_x
-    apart = room * rows * cols
+    apart, item = room * rows * cols, own.itemsize
     whole = task.stride_y * task.stride_x * apart
     flat = (end - begin - 1) * rows * cols + (task.out_height - 1) * cols + task.out_width
-    phases, routed = own[:whole], own[whole : 2 * whole]
-    spread, bests = own[2 * whole : 2 * whole + flat], own[2 * whole + apart : 2 * whole + apart + flat]
-    lowest, zero = own.dtype.type(-np.inf), own.dtype.type(0)
-    phases[:], routed[:], spread[:], bests[:], taps[:flat] = lowest, zero, zero, lowest, -1
+    # Values have windows before them, the first ones too; there is nothing in those.
+    lead = (task.kernel_y - 1) // task.stride_y * cols + (task.kernel_x - 1) // task.stride_x
+    phases, routed, rest = own[:whole], own[whole : 2 * whole], own[2 * whole :]
+    spread, winners, joined = rest[: lead + apart], rest[lead + apart :], rest[2 * (lead + apart) :]
+    phases[:], spread[:] = own.dtype.type(-np.inf), own.dtype.type(0)
     for step in range(begin, end):
         n, plane, at = step // task.planes, step % task.planes, (step - begin) * rows * cols
         x = values_at(places[task.x], n, plane * size, size, bases, own)
         _part_phases(x, task, phases[at:], apart, rows, cols)
-        _widen(values_at(places[task.r], n, plane * windows, windows, bases, own), task.out_width, spread[at:], cols)
-    for tap in range(count):
-        at = _at_tap(task, tap, apart, cols)
-        _compete(phases[at : at + flat], np.int32(tap), bests, taps[:flat])
-    for tap in range(count):
-        at = _at_tap(task, tap, apart, cols)
-        _hand_out(spread, taps[:flat], np.int32(tap), routed[at : at + flat])
+        r = values_at(places[task.r], n, plane * windows, windows, bases, own)
+        _widen(r, task.out_width, spread[lead + at :], cols)
+    first, won, relevance = address_of(tables), address_of(winners) + lead * item, address_of(spread) + lead * item
+    compete(address_of(phases), first, count, won, flat, own)
+    for phase in range(task.stride_y * task.stride_x):
+        low, high = tables[3, phase], tables[3, phase + 1]
+        target = address_of(routed) + phase * apart * item
+        numbers = first + (tables.shape[1] + low) * tables.itemsize
+        shifts = numbers + tables.shape[1] * tables.itemsize
+        if high > low:
+            collect(relevance, won, shifts, numbers, high - low, target, apart, own)
+        else:
+            routed[phase * apart : (phase + 1) * apart] = own.dtype.type(0)
     for step in range(begin, end):
         n, plane, at = step // task.planes, step % task.planes, (step - begin) * rows * cols
-        out = values_at(places[task.out], n, plane * size, size, bases, own)
-        if task.accumulate:
-            joined = own[2 * whole + 2 * apart : 2 * whole + 2 * apart + size]
-            _join_phases(routed[at:], task, apart, rows, cols, joined)
-            for k in range(size):
-                out[k] += joined[k]
+        if task.accumulate or task.onwards:
+            _join_phases(routed[at:], task, apart, rows, cols, joined[:size])
+            weigh_on(task, packs, address_of(joined), NONE, n, plane, ONE, size, NONE, size, places, bases, flags, own)
         else:
-            _join_phases(routed[at:], task, apart, rows, cols, out)
+            out_map = values_at(places[task.out], n, plane * size, size, bases, own)
+            _join_phases(routed[at:], task, apart, rows, cols, out_map)
 
 
 @kernel()
-def route_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyped-def]
+def route_pieces(task, packs, begin, end, places, bases, flags, own):  # type: ignore[no-untyped-def]
     """Hand relevance r (planes, out_height, out_width) of maps [begin, end) to each window's first maximum of x.
 
     The number of a map counts items, then planes; `together` maps are worked on at a time.
     """
     rows, cols = _phase_size(task)
-    taps = np.empty(task.together * rows * cols, np.int32)
+    tables = np.empty((4, task.kernel_y * task.kernel_x + task.stride_y * task.stride_x + 1), np.int64)
+    _places(task, task.together * rows * cols, cols, tables)
     for first in range(begin, end, task.together):
         last = min(end, first + task.together)
-        _route_together(task, first, last, task.together, places, bases, own, taps)
+        _route_together(task, packs, first, last, task.together, places, bases, flags, own, tables)
 
 
 @kernel()
@@ -201,7 +210,7 @@ def _spread(s, task, own, out):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def spread_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyped-def]
+def spread_pieces(task, packs, begin, end, places, bases, flags, own):  # type: ignore[no-untyped-def]
     """Spread fractions of r (planes, out_height, out_width) of maps [begin, end), times `factor`, over their windows.
 
     What arrives is multiplied by the part of x. The number of a map counts items, then planes; `factor` has one map.
@@ -215,6 +224,4 @@ def spread_pieces(task, begin, end, places, bases, own):  # type: ignore[no-unty
         for k in range(windows):
             s[k] *= factor[k]
         _spread(s, task, rest, spread)
-        x = values_at(places[task.x], n, plane * size, size, bases, own)
-        out = values_at(places[task.out], n, plane * size, size, bases, own)
-        weigh_into(spread, x, task.part, task.accumulate != 0, out, 1)
+        weigh_on(task, packs, address_of(spread), NONE, n, plane, ONE, size, NONE, size, places, bases, flags, own)

@@ -8,9 +8,9 @@ by a constant. So a table of offsets describes stride, dilation and padding, and
 
 from __future__ import annotations
 
-from lrptool.kernels.atomic import values_at
+from lrptool.kernels.atomic import address_of, array_at, values_at
 from lrptool.kernels.jit import kernel
-from lrptool.kernels.pieces.weigh import weigh_into
+from lrptool.kernels.pieces.weigh import weigh_on, weigh_strided
 from lrptool.kernels.simd import SIMD
 from lrptool.kernels.tile import make_tile, pointer_to
 
@@ -54,13 +54,25 @@ def _living(alive, taps, table, offsets, numbers):  # type: ignore[no-untyped-de
 
 
 @kernel()
-def _store_tile(task, scratch, n, channel, rows, q, end, places, bases, own):  # type: ignore[no-untyped-def]
+def _store_strided(task, values, width, n, channel, rows, place, count, places, bases, own):  # type: ignore[no-untyped-def]
+    """Write a stretch of rows of a tile, `width` apart, to every stride-th place in their maps."""
+    size, span = task.height * task.width, (count - 1) * task.stride_x + 1
+    for m in range(rows):
+        skip = (channel + m) * size + place
+        x = values_at(places[task.x], n, skip, span, bases, own)
+        out = values_at(places[task.out], n, skip, span, bases, own)
+        source = array_at(values + m * width * own.itemsize, count, own)
+        weigh_strided(source, x, task.part, task.accumulate != 0, out, task.stride_x)
+
+
+@kernel()
+def _store_tile(task, packs, scratch, n, channel, rows, q, end, places, bases, flags, own):  # type: ignore[no-untyped-def]
     """Write positions [q, end) of a tile's rows to their places in their maps.
 
     Position q is step (q // cols, q % cols); step u lands on row stride_y · u + start_y where from_y ≤ u < to_y, and
     columns likewise. Where `direct`, position and place are the same.
     """
-    size, width = task.height * task.width, scratch.size // rows
+    width, first = scratch.size // rows, address_of(scratch)
     top = min(rows, task.channels - channel % task.channels)
     begin = q
     while begin < end:
@@ -76,18 +88,17 @@ def _store_tile(task, scratch, n, channel, rows, q, end, places, bases, own):  #
             y = task.stride_y * u + task.start_y
             place = y * task.width + task.stride_x * (source - u * task.cols) + task.start_x
         if count > 0:
-            span = (count - 1) * task.stride_x + 1
-            for m in range(top):
-                i = (channel + m) * size + place
-                values = scratch[m * width + source - q : m * width + source - q + count]
-                x = values_at(places[task.x], n, i, span, bases, own)
-                out = values_at(places[task.out], n, i, span, bases, own)
-                weigh_into(values, x, task.part, task.accumulate != 0, out, task.stride_x)
+            values = first + (source - q) * own.itemsize
+            if task.stride_x == 1:
+                apart, size = width * own.itemsize, task.height * task.width
+                weigh_on(task, packs, values, apart, n, channel, top, size, place, count, places, bases, flags, own)
+            else:
+                _store_strided(task, values, width, n, channel, top, place, count, places, bases, own)
         begin = stop
 
 
 @kernel()
-def product_pieces(task, begin, end, places, bases, flags, tables, own, own_terms):  # type: ignore[no-untyped-def]
+def product_pieces(task, packs, begin, end, places, bases, flags, tables, own, own_terms):  # type: ignore[no-untyped-def]
     """Compute tiles [begin, end): their number counts items, groups, and blocks of channels and columns of positions.
 
     Weights are (groups, blocks, slots · taps, rows of the tile); offsets stand in `tables` from `table` on, one per
@@ -129,7 +140,8 @@ def product_pieces(task, begin, end, places, bases, flags, tables, own, own_term
         else:
             scratch[:] = own.dtype.type(0)
         stop = min(q + width, size)
-        _store_tile(task, scratch, n, g * task.channels + block * rows, rows, q, stop, places, bases, own)
+        channel = g * task.channels + block * rows
+        _store_tile(task, packs, scratch, n, channel, rows, q, stop, places, bases, flags, own)
 
 
 def rows_of(shape: int) -> int:

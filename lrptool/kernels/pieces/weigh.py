@@ -2,39 +2,71 @@
 
 from __future__ import annotations
 
-from lrptool.kernels.atomic import values_at
+from lrptool.kernels.atomic import address_at, address_of, values_at
 from lrptool.kernels.jit import kernel
-from lrptool.kernels.pieces.pack import fractions_of
+from lrptool.kernels.lanes import weigh_lanes
+from lrptool.kernels.pieces.onward import NONE, ONE, fractions_of, hand_on
 
 
 @kernel()
-def weigh_into(values, x, part, accumulate, out, stride):  # type: ignore[no-untyped-def]
+def weigh_strided(values, x, part, accumulate, out, stride):  # type: ignore[no-untyped-def]
     """Write values to every stride-th place of `out`, times the part of x."""
     zero = out.dtype.type(0)
-    if stride == 1 and part == 1 and accumulate:
-        for t in range(values.size):
-            out[t] += values[t] * x[t]
-    elif stride == 1 and part == 1:
-        for t in range(values.size):
-            out[t] = values[t] * x[t]
-    else:
-        for t in range(values.size):
-            p = t * stride
-            value = values[t]
-            if part == 1:
-                value *= x[p]
-            elif part == 2:
-                value *= max(x[p], zero)
-            elif part == 3:
-                value *= min(x[p], zero)
-            out[p] = out[p] + value if accumulate else value
+    for t in range(values.size):
+        p = t * stride
+        value = values[t]
+        if part == 1:
+            value *= x[p]
+        elif part == 2:
+            value *= max(x[p], zero)
+        elif part == 3:
+            value *= min(x[p], zero)
+        out[p] = out[p] + value if accumulate else value
 
 
 @kernel()
-def weigh_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyped-def]
+def _weigh_at(task, packs, values, x, apart, n, channel, channels, size, begin, count, places, bases, flags, like):  # type: ignore[no-untyped-def]
+    """Do as `weigh_on`, with x at an address."""
+    skip, step = channel * size + begin, size * like.itemsize
+    out = address_at(places[task.out], n, skip, bases, like)
+    target = out if task.keep else values
+    target_apart = step if task.keep else apart
+    for c in range(channels):
+        own = values + c * apart
+        factor = x + c * step if task.part else own
+        old = out + c * step if task.accumulate else own
+        weigh_lanes(own, factor, old, target + c * target_apart, count, task.part, task.accumulate, like)
+    for k in range(task.onward, task.onward + task.onwards):
+        pack = packs[k]
+        hand_on(pack, n, channel, channels, begin, target, x, target_apart, count, places, bases, flags, like)
+
+
+@kernel()
+def weigh_on(task, packs, values, apart, n, channel, channels, size, begin, count, places, bases, flags, like):  # type: ignore[no-untyped-def]
+    """Write a stretch of some channels' maps, times the part of x, to where relevance lies and to who reads it next.
+
+    Values of a channel are at address `values`, those of the following `apart` from it; maps are of `size`. Where
+    nobody reads the relevance itself, it stays in `values`.
+    """
+    x = address_at(places[task.x], n, channel * size + begin, bases, like)
+    _weigh_at(task, packs, values, x, apart, n, channel, channels, size, begin, count, places, bases, flags, like)
+
+
+@kernel()
+def _differ(task, item, skip, places, bases, out):  # type: ignore[no-untyped-def]
+    """Fill `out` with what a summand is: the sum without the other one."""
+    whole = values_at(places[task.whole], item, skip, out.size, bases, out)
+    less = values_at(places[task.less], item, skip, out.size, bases, out)
+    for k in range(out.size):
+        out[k] = whole[k] - less[k]
+
+
+@kernel()
+def weigh_pieces(task, packs, begin, end, places, bases, flags, own):  # type: ignore[no-untyped-def]
     """Write fractions of r (channels, values), times a weight per channel and the part of x, or add them.
 
-    Pieces count items, bands of values and channels.
+    Pieces count items, bands of values and channels. With `differs`, x is what lies at `whole` without what lies at
+    `less`.
     """
     bands = -(-task.values // task.band)
     for step in range(begin, end):
@@ -47,6 +79,9 @@ def weigh_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyp
         if weight != 1:
             for k in range(s.size):
                 s[k] *= weight
-        x = values_at(places[task.x], n, skip, s.size, bases, own)
-        out = values_at(places[task.out], n, skip, s.size, bases, own)
-        weigh_into(s, x, task.part, task.accumulate != 0, out, 1)
+        x = address_at(places[task.x], n, skip, bases, own)
+        if task.differs:
+            summand = own[task.band : task.band + s.size]
+            _differ(task, n, skip, places, bases, summand)
+            x = address_of(summand)
+        _weigh_at(task, packs, address_of(s), x, NONE, n, c, ONE, task.values, low, s.size, places, bases, flags, own)

@@ -1,0 +1,233 @@
+"""Entries of a schedule: what they work on, who waits for whom, and which can be one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from lrptool.kernels.records import PACK, PRODUCT, ROUTE, SPREAD, WEIGH
+
+if TYPE_CHECKING:
+    from lrptool.kernels.schedule import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an operand lies, per item of the batch; see `records`.
+
+    Parameters
+    ----------
+    buffer : int
+    offset, stride : int
+        In values: from the buffer's beginning to the first item, and from an item to the next.
+    """
+
+    buffer: int
+    offset: int
+    stride: int
+
+    def shifted(self, values: int) -> Place:
+        """Return the place some values further on."""
+        return Place(self.buffer, self.offset + values, self.stride)
+
+
+Written = tuple[Place, object]
+"""A place, and the group of those who fill it together: their parts do not overlap, they need not wait for another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A task, or a function that is called between regions; see `Schedule.add` and `Schedule.call`."""
+
+    kind: int = -1
+    total: int = 0
+    grain: int = 1
+    own: int = 1
+    fields: Mapping[str, int | float | Place] = field(default_factory=dict)
+    reads: Sequence[Place] = ()
+    writes: Sequence[Written] = ()
+    call: Callable[[Run], None] | None = None
+    onward: Sequence[Entry] = ()
+
+    def integer(self, name: str) -> int:
+        """Return a field."""
+        value = self.fields[name]
+        if not isinstance(value, int):
+            raise TypeError(f"field {name!r} is not an integer")
+        return value
+
+    def place(self, name: str) -> Place:
+        """Return an operand."""
+        value = self.fields[name]
+        if not isinstance(value, Place):
+            raise TypeError(f"field {name!r} is not a place")
+        return value
+
+    @property
+    def buffers(self) -> AbstractSet[int]:
+        """Buffers it touches."""
+        return {place.buffer for place in (*self.reads, *(place for place, _ in self.writes))}
+
+    @property
+    def maps(self) -> tuple[int, int]:
+        """Maps of relevance a task reads or writes, and the values of one."""
+        channels = {PRODUCT: ("groups", "channels"), PACK: ("channels",), WEIGH: ("channels",)}.get(
+            self.kind, ("planes",)
+        )
+        size = ("values",) if self.kind == WEIGH else ("height", "width")
+        return _product(self, channels), _product(self, size)
+
+
+def _product(entry: Entry, names: Sequence[str]) -> int:
+    """Multiply fields."""
+    result = 1
+    for name in names:
+        result *= entry.integer(name)
+    return result
+
+
+@dataclass(slots=True)
+class _Use:
+    """Who has written and read a buffer so far."""
+
+    written: int = -1
+    read: int = -1
+    group: object = None
+    before_group: int = -1
+
+    def before_writing(self, group: object) -> int:
+        """Return the entry a writer has to wait for: none of its own group."""
+        return self.before_group if group is not None and group == self.group else max(self.written, self.read)
+
+    def wrote(self, now: int, group: object) -> None:
+        """Note a writer."""
+        self.before_group, self.group, self.written = self.before_writing(group), group, now
+
+    def was_read(self, now: int) -> None:
+        """Note a reader."""
+        self.read, self.group = now, None
+
+
+def waits(entries: Sequence[Entry], buffers: int) -> list[int]:
+    """Return for every entry the last one that has to be done before it; -1 for none."""
+    uses = [_Use() for _ in range(buffers)]
+    found = []
+    for now, entry in enumerate(entries):
+        after = [uses[place.buffer].written for place in entry.reads]
+        after += [uses[place.buffer].before_writing(group) for place, group in entry.writes]
+        for place, group in entry.writes:
+            uses[place.buffer].wrote(now, group)
+        for place in entry.reads:
+            uses[place.buffer].was_read(now)
+        found.append(max([-1, *after]))
+    return found
+
+
+def join(entries: Sequence[Entry], scratch: AbstractSet[int]) -> list[Entry]:
+    """Let whoever completes maps of relevance pack them for the product behind, instead of an entry of its own.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+    scratch : set of int
+        Buffers nobody looks at from outside.
+    """
+    writers: dict[int, list[int]] = {}
+    onward: dict[int, list[int]] = {}
+    joined = set()
+    for now, entry in enumerate(entries):
+        if entry.kind == PACK and not entry.integer("summed"):
+            before = writers.get(entry.place("r").buffer, []) if entry.place("r").buffer in scratch else []
+            last = before[-1] if before else -1
+            if before and _covers(entries[last], entry) and not _in_company(entries, before):
+                onward.setdefault(last, []).append(now)
+                joined.add(now)
+        for place, _ in entry.writes:
+            writers.setdefault(place.buffer, []).append(now)
+    return [
+        _with_packings(entry, [entries[k] for k in onward[now]], kept=_is_read(entries, now, joined))
+        if now in onward
+        else entry
+        for now, entry in enumerate(entries)
+        if now not in joined
+    ]
+
+
+def _covers(writer: Entry, packing: Entry) -> bool:
+    """Whether a packing reads nothing but maps the writer writes."""
+    if writer.kind not in (PRODUCT, ROUTE, SPREAD, WEIGH):
+        return False
+    out, r = writer.place("out"), packing.place("r")
+    (maps, size), (wanted, wanted_size) = writer.maps, packing.maps
+    shift = r.offset - out.offset
+    same = size == wanted_size and out.stride == r.stride and shift % size == 0
+    return same and shift >= 0 and shift + wanted * size <= maps * size
+
+
+def _in_company(entries: Sequence[Entry], writers: Sequence[int]) -> bool:
+    """Whether the last writer fills maps together with others, none of whom completes them."""
+    place, group = entries[writers[-1]].writes[0]
+    return group is not None and any(
+        (other.buffer, company) == (place.buffer, group) for k in writers[:-1] for other, company in entries[k].writes
+    )
+
+
+def _is_read(entries: Sequence[Entry], writer: int, joined: AbstractSet[int]) -> bool:
+    """Whether anybody but its packings reads what an entry writes, or adds to it."""
+    buffer = entries[writer].place("out").buffer
+    later = (entry for now, entry in enumerate(entries) if now > writer and now not in joined)
+    return any(buffer in entry.buffers for entry in later)
+
+
+def _with_packings(writer: Entry, packings: Sequence[Entry], *, kept: bool) -> Entry:
+    """Return a writer that packs what it has written."""
+    out = writer.place("out")
+    size = writer.maps[1]
+    moved = [
+        replace(packing, fields={**packing.fields, "shift": (packing.place("r").offset - out.offset) // size})
+        for packing in packings
+    ]
+    looked_at = [place for packing in packings for place in packing.reads if place.buffer != out.buffer]
+    before = [out] if writer.integer("accumulate") and not kept else []
+    written = [pair for packing in packings for pair in packing.writes]
+    return replace(
+        writer,
+        fields={**writer.fields, "keep": int(kept)},
+        reads=(*writer.reads, *before, *looked_at),
+        writes=(*(writer.writes if kept else ()), *written),
+        onward=moved,
+    )
+
+
+def spell(entry: Entry, differences: Mapping[int, tuple[Place, Place]]) -> Entry:
+    """Return an entry that forms the difference of values it looks at itself."""
+    if not any(place.buffer in differences for place in entry.reads):
+        return entry
+    x = entry.place("x")
+    whole, less = (place.shifted(x.offset) for place in differences[x.buffer])
+    onward = [_looks_at_x(packing, x, entry) for packing in entry.onward]
+    reads = [place for place in entry.reads if place.buffer not in differences]
+    spelled = replace(
+        entry,
+        own=2 * entry.own,
+        fields={**entry.fields, "differs": 1, "whole": whole, "less": less},
+        reads=(*reads, whole, less),
+        onward=onward,
+    )
+    if entry.kind != WEIGH or any(
+        packing.place(name).buffer in differences and not packing.integer(f"{name}_is_x")
+        for packing in onward
+        for name in ("den", "z")
+    ):
+        raise TypeError("a difference is looked at by who cannot form it")
+    return spelled
+
+
+def _looks_at_x(packing: Entry, x: Place, writer: Entry) -> Entry:
+    """Return a packing that takes the values its writer has multiplied by where these are its own operands."""
+    at = x.shifted(packing.integer("shift") * writer.maps[1])
+    return replace(
+        packing, fields={**packing.fields, **{f"{name}_is_x": int(packing.place(name) == at) for name in ("den", "z")}}
+    )

@@ -1,0 +1,189 @@
+"""Stretches of a map, a whole register at a time, as vector code.
+
+Rows of maps are short: a compiler's loop unrolls for long ones and takes what is left value by value, which for a row
+of 27 is all of it. Here what is left is taken in halves of a register, quarters, and so on.
+
+Operands are addresses, of values of the kind of `like`; operands that do not take part may be any that can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from lrptool.kernels.simd import SIMD
+
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+_SIZES = {types.float32: 4, types.float64: 8}
+
+
+def size_of(kind: Any) -> int:
+    """Bytes of a value."""
+    return _SIZES[kind]
+
+
+Body = Callable[[ir.VectorType, Any], None]
+"""Emits the code for one vector; the second argument is how many bytes it lies behind the beginning."""
+
+
+def emit_stretch(context: Any, builder: Any, kind: Any, count: Any, body: Body, *, again: bool) -> None:
+    """Emit the loop over whole registers, and its parts for what is left.
+
+    Where values may be written `again`, the last register overlaps the one before.
+    """
+    element, size = context.get_value_type(kind), _SIZES[kind]
+    lanes = SIMD.lanes * 4 // size
+    done = cgutils.alloca_once_value(builder, ir.Constant(_I64, 0))
+
+    def step(width: int) -> None:
+        at = builder.load(done)
+        body(ir.VectorType(element, width), builder.mul(at, ir.Constant(_I64, size)))
+        builder.store(builder.add(at, ir.Constant(_I64, width)), done)
+
+    whole = builder.and_(count, ir.Constant(_I64, -lanes))
+    test, loop, rest = (builder.append_basic_block(name) for name in ("test", "loop", "rest"))
+    builder.branch(test)
+    builder.position_at_end(test)
+    builder.cbranch(builder.icmp_signed("<", builder.load(done), whole), loop, rest)
+    builder.position_at_end(loop)
+    step(lanes)
+    builder.branch(test)
+    builder.position_at_end(rest)
+    with builder.if_then(builder.icmp_signed("!=", whole, count)):
+        if again:
+            _emit_overlapping(builder, count, lanes, step, done)
+        else:
+            while lanes > 1:
+                lanes //= 2
+                with builder.if_then(cgutils.is_not_null(builder, builder.and_(count, ir.Constant(_I64, lanes)))):
+                    step(lanes)
+
+
+def _emit_overlapping(builder: Any, count: Any, lanes: int, step: Callable[[int], None], done: Any) -> None:
+    """Emit one more register that ends with the last value; where there are fewer, two of half the size, and so on."""
+    with builder.if_else(builder.icmp_signed(">=", count, ir.Constant(_I64, lanes))) as (enough, fewer):
+        with enough:
+            builder.store(builder.sub(count, ir.Constant(_I64, lanes)), done)
+            step(lanes)
+        with fewer:
+            half = lanes // 2
+            if half == 1:
+                step(1)
+            else:
+                with builder.if_then(builder.icmp_signed(">=", count, ir.Constant(_I64, half))):
+                    step(half)
+                _emit_overlapping(builder, count, half, step, done)
+
+
+def pointer(builder: Any, address: Any, offset: Any, vector: ir.VectorType) -> Any:
+    """A pointer to a vector."""
+    return builder.inttoptr(builder.add(address, offset), vector.as_pointer())
+
+
+def spread(builder: Any, scalar: Any, vector: ir.VectorType) -> Any:
+    """A vector of one value."""
+    undefined = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_I32, vector.count), [0] * vector.count))
+
+
+def _number(vector: ir.VectorType, value: float) -> Any:
+    """A constant vector of one value."""
+    return ir.Constant(vector, [value] * vector.count)
+
+
+def _is(builder: Any, scalar: Any, value: int) -> Any:
+    """Whether an integer is some value."""
+    return builder.icmp_signed("==", scalar, ir.Constant(scalar.type, value))
+
+
+def _factor(builder: Any, x: Any, part: Any) -> Any:
+    """The part of x, numbered as in `records`."""
+    zero, one = _number(x.type, 0.0), _number(x.type, 1.0)
+    positive = builder.select(builder.fcmp_ordered(">", x, zero), x, zero)
+    negative = builder.select(builder.fcmp_ordered("<", x, zero), x, zero)
+    signed = builder.select(_is(builder, part, 2), positive, builder.select(_is(builder, part, 3), negative, x))
+    return builder.select(_is(builder, part, 0), one, signed)
+
+
+@intrinsic
+def weigh_lanes(typingctx, values, x, old, target, count, part, accumulate, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Write values · the part of x, plus what is at `old` if `accumulate`, to `target`."""
+    kind = like.dtype
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        values, x, old, target, count, part, accumulate = args[:7]
+        align = _SIZES[kind]
+
+        def body(vector: ir.VectorType, offset: Any) -> None:
+            v, factor, before = (
+                builder.load(pointer(builder, address, offset, vector), align=align) for address in (values, x, old)
+            )
+            result = builder.fmul(v, _factor(builder, factor, part))
+            summed = builder.fadd(result, before)
+            result = builder.select(cgutils.is_not_null(builder, accumulate), summed, result)
+            builder.store(result, pointer(builder, target, offset, vector), align=align)
+
+        emit_stretch(context, builder, kind, count, body, again=False)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 7, like), generate
+
+
+def _stable(builder: Any, d: Any, epsilon: Any, clip: Any) -> Any:
+    """The denominator kept away from zero; sign(0) = +1."""
+    below = builder.fcmp_ordered("<", d, _number(d.type, 0.0))
+    minus = builder.fsub(_number(d.type, -0.0), epsilon)
+    signed = builder.select(below, minus, epsilon)
+    small = builder.fcmp_ordered("<", builder.select(below, builder.fsub(_number(d.type, -0.0), d), d), epsilon)
+    return builder.select(clip, builder.select(small, signed, d), builder.fadd(d, signed))
+
+
+@intrinsic
+def fraction_lanes(typingctx, r, den, z, target, count, epsilon, coefficient, clip, where, normalised, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Write coefficient · r / (den ± epsilon) to `target`, zero where z has the other sign; see `Fraction`.
+
+    Returns whether anything in it is not zero; NaN is not, so that it is not taken for dead.
+    """
+    kind = like.dtype
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        r, den, z, target, count, epsilon, coefficient, clip, where, normalised = args[:10]
+        align = _SIZES[kind]
+        found = cgutils.alloca_once_value(builder, ir.Constant(_I32, 0))
+        clipped, divides = cgutils.is_not_null(builder, clip), cgutils.is_not_null(builder, normalised)
+
+        def body(vector: ir.VectorType, offset: Any) -> None:
+            relevance, d, sign = (
+                builder.load(pointer(builder, address, offset, vector), align=align) for address in (r, den, z)
+            )
+            zero = _number(vector, 0.0)
+            stable = _stable(builder, d, spread(builder, epsilon, vector), clipped)
+            s = builder.fmul(relevance, spread(builder, coefficient, vector))
+            s = builder.fdiv(s, builder.select(divides, stable, _number(vector, 1.0)))
+            for number, wrong in ((1, "<="), (2, ">=")):
+                out = builder.and_(
+                    builder.fcmp_ordered(wrong, sign, zero),
+                    _repeat(builder, _is(builder, where, number), vector.count),
+                )
+                s = builder.select(out, zero, s)
+            builder.store(s, pointer(builder, target, offset, vector), align=align)
+            alive = builder.bitcast(builder.fcmp_unordered("!=", s, zero), ir.IntType(vector.count))
+            some = builder.icmp_unsigned("!=", alive, ir.Constant(alive.type, 0))
+            builder.store(builder.or_(builder.load(found), builder.zext(some, _I32)), found)
+
+        emit_stretch(context, builder, kind, count, body, again=True)
+        return builder.zext(builder.load(found), _I64)
+
+    numbers = [types.int64] * 5 + [like.dtype] * 2 + [types.int64] * 3
+    return types.int64(*numbers, like), generate
+
+
+def _repeat(builder: Any, flag: Any, count: int) -> Any:
+    """A vector of one flag."""
+    return spread(builder, flag, ir.VectorType(ir.IntType(1), count))

@@ -1,0 +1,144 @@
+"""The way back as one schedule against the same steps one after the other, and what entries of a schedule become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lrptool.engine import Forward, Program, canonise, initial_relevance, scores_of
+from lrptool.graph import Graph
+from lrptool.kernels.entries import Entry, Place, join, spell, waits
+from lrptool.kernels.records import PACK, WEIGH
+from lrptool.rules import Composite
+from tests.nets import NETS, Net, image
+
+BOUNDS = (np.full((3, 1, 1), -1.5), np.full((3, 1, 1), 1.5))
+PRESETS = ("epsilon", "epsilon-plus", "epsilon-gamma-box", "epsilon-alpha2-beta1", "epsilon-plus-flat", "alpha2-beta1")
+
+
+def connected(seed: int = 0) -> Graph:
+    """Every layer reads all before it; a map is added to twice, and one of these is read as part of a whole."""
+    single = {"kernel": (1, 1), "pads": (0, 0, 0, 0)}
+    net = Net((3, 19, 18), seed=seed)
+    first = net.relu("relu1", net.conv("conv1", "x", 17))
+    second = net.relu("relu2", net.conv("conv2", first, 6, **single))
+    wide = net.add("Concat", "both", first, second, axis=1)
+    third = net.relu("relu3", net.conv("conv3", wide, 9))
+    all_three = net.add("Concat", "three", wide, third, axis=1)
+    pooled = net.max_pool("pool", all_three, (3, 3), (2, 2))
+    fourth = net.relu("relu4", net.conv("conv4", pooled, 32, **single))
+    fifth = net.relu("relu5", net.conv("conv5", pooled, 32))
+    total = net.relu("relu6", net.add("Sum", "sum", net.conv("conv6", fourth, 32, **single), fifth))
+    return net.finish(net.dense("fc", net.flatten("flat", total), 4))
+
+
+MAKERS = NETS | {"connected": connected}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_schedule_does_what_its_steps_do(make: Callable[..., Graph], preset: str, batch: int) -> None:
+    program = Program(canonise(make(3)), Composite.load(preset), bounds=BOUNDS)
+    x = np.random.default_rng(1).uniform(-1, 1, (batch, *program.graph.input.item_shape)).astype(np.float32)
+    activations = program.forward(x)
+    output = activations[program.graph.output]
+    start = initial_relevance(output, scores_of(output).argmax(1))
+    planned = program.backward(activations, start)["x"]
+    walked = program.backward(activations, start, keep=["x"])["x"]
+    np.testing.assert_allclose(planned, walked, rtol=0, atol=2e-6 * np.abs(walked).max())
+    np.testing.assert_array_equal(planned, program.backward(activations, start)["x"])
+    again = program.backward({**activations}, start)["x"]
+    np.testing.assert_array_equal(planned, again)
+
+
+def test_a_summand_is_not_fetched_and_still_known() -> None:
+    program = Program(canonise(NETS["residual"](1)), Composite.load("epsilon"), bounds=BOUNDS)
+    differences = program._derived.differences
+    assert differences
+    activations = program.forward(image())
+    graph = program.graph
+    for name, difference in differences.items():
+        assert name not in program._derived.fetched
+        rectified = activations[difference.whole]
+        exact = Forward(graph, [name])(image())[name]
+        alive = rectified > 0
+        assert alive.any()
+        np.testing.assert_allclose(activations[name][alive], exact[alive], rtol=0, atol=1e-6 * np.abs(rectified).max())
+
+
+def test_a_summand_that_is_divided_by_zero_is_fetched() -> None:
+    graph = canonise(NETS["residual"](1))
+    assert not Program(graph, Composite.uniform("epsilon", epsilon=0.0))._derived.differences
+
+
+R, OTHER, PLANES, MORE, DEN = (Place(number, 0, 96) for number in range(5))
+
+
+def weigh(out: Place = R, *, accumulate: bool = False, x: Place = OTHER) -> Entry:
+    fields = {"channels": 6, "values": 16, "out": out, "x": x, "accumulate": int(accumulate), "keep": 1}
+    return Entry(WEIGH, 6, own=16, fields=fields, reads=(x,), writes=((out, None),))
+
+
+def pack(r: Place, channels: int, planes: Place = PLANES, den: Place = DEN, size: int = 16) -> Entry:
+    fields = {"channels": channels, "height": size // 4, "width": 4, "summed": 0, "r": r, "den": den, "z": den}
+    return Entry(PACK, 6, fields=fields | {"shift": 0}, reads=(r, den), writes=((planes, "packing"),))
+
+
+def test_who_completes_relevance_packs_it() -> None:
+    slices = [pack(R, 2), pack(R.shifted(32), 4, MORE)]
+    (joined,) = join([weigh(), *slices], {R.buffer, PLANES.buffer, MORE.buffer})
+    assert [packing.integer("shift") for packing in joined.onward] == [0, 2]
+    assert joined.integer("keep") == 0
+    assert [place for place, _ in joined.writes] == [PLANES, MORE]
+    assert DEN in joined.reads
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        pytest.param([pack(R, 6)], id="no writer"),
+        pytest.param([weigh(), weigh(R.shifted(32)), pack(R, 6)], id="half a writer"),
+        pytest.param([weigh(), pack(R.shifted(8), 2)], id="between channels"),
+        pytest.param([weigh(), pack(R, 6, size=8)], id="other maps"),
+        pytest.param([weigh(), replace(pack(R, 6), fields=pack(R, 6).fields | {"summed": 1})], id="summed"),
+    ],
+)
+def test_what_is_not_joined(entries: list[Entry]) -> None:
+    assert join(entries, {R.buffer, PLANES.buffer}) == entries
+
+
+@pytest.mark.parametrize(
+    "later", [replace(weigh(OTHER), reads=(R,)), weigh(accumulate=True)], ids=["is read", "is added to"]
+)
+def test_relevance_others_need_is_kept(later: Entry) -> None:
+    joined, _ = join([weigh(), pack(R, 6), later], {R.buffer, PLANES.buffer})
+    assert joined.integer("keep") == 1
+    assert [place for place, _ in joined.writes] == [R, PLANES]
+
+
+def test_relevance_from_outside_is_not_joined() -> None:
+    entries = [weigh(), pack(R, 6)]
+    assert join(entries, {PLANES.buffer}) == entries
+
+
+def test_a_difference_is_formed_by_who_weighs_with_it() -> None:
+    virtual = Place(9, 0, 96)
+    (joined,) = join([weigh(x=virtual), pack(R, 6, den=virtual)], {R.buffer, PLANES.buffer})
+    spelled = spell(joined, {9: (OTHER, MORE)})
+    assert (spelled.place("whole"), spelled.place("less")) == (OTHER, MORE)
+    assert spelled.onward[0].integer("den_is_x") == 1
+    assert virtual not in spelled.reads
+    assert {OTHER, MORE} <= set(spelled.reads)
+    with pytest.raises(TypeError, match="cannot form"):
+        spell(replace(joined, onward=[pack(R, 6, den=Place(8, 0, 96))]), {9: (OTHER, MORE), 8: (MORE, OTHER)})
+
+
+def test_who_waits_for_whom() -> None:
+    group = object()
+    first, second = (Entry(writes=((R, group),)) for _ in range(2))
+    reader = Entry(reads=(R,), writes=((OTHER, None),))
+    assert waits([first, second, reader, Entry(writes=((R, None),)), Entry(reads=(DEN,))], 5) == [-1, -1, 1, 2, -1]

@@ -1,0 +1,263 @@
+"""The first run and those after it: compiling, machine code that is kept, and what can be wrong with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+import pytest
+from numba import types
+
+from lrptool.errors import ConfigError
+from lrptool.kernels import jit, simd
+from lrptool.kernels.cache import KernelCache
+from lrptool.kernels.tile import make_tile, pointer_to
+from tests.command import DIGIT
+from tests.conftest import ROOT
+
+NOTE = "note: compiling kernels (once)\n"
+PATIENCE = 300
+START = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import lrptool.cli as c; c.main()"
+"""A shell that starts jobs in the background has them ignore SIGINT; they would not hear ours."""
+
+
+def begin(cache: Path, out: Path, source: Path = ROOT, **environment: str) -> subprocess.Popen[str]:
+    """Start explaining a digit with machine code in `cache`."""
+    args = ["explain", str(DIGIT), "-m", "lenet", "-c", "epsilon-plus", "-o", str(out), "--save", "npy"]
+    return subprocess.Popen(
+        [sys.executable, "-c", START, *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=source,
+        env=os.environ | {"LRPTOOL_CACHE": str(cache), "PYTHONPATH": str(source)} | environment,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """Wait for the end; return what was said on stderr."""
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, said
+    return said
+
+
+def relevance(out: Path) -> np.ndarray:
+    (path,) = out.glob("*.npy")
+    return np.load(path)
+
+
+def stopped(cache: Path, out: Path, number: signal.Signals) -> tuple[int, str]:
+    """Exit code and talk of a process that gets a signal while it compiles."""
+    with begin(cache, out, LRPTOOL_SIMD="plain") as process:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        time.sleep(3)
+        process.send_signal(number)
+        said += process.stderr.read()
+        return process.wait(PATIENCE), said
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that two processes filled at once, after others were interrupted and killed: the least the CPU can do."""
+    folder = tmp_path_factory.mktemp("cold")
+    cache = folder / "cache"
+    code, said = stopped(cache, folder / "interrupted", signal.SIGINT)
+    assert (code, said) == (130, f"{NOTE}\nlrptool: interrupted\n")
+    code, said = stopped(cache, folder / "killed", signal.SIGKILL)
+    assert (code, said) == (-signal.SIGKILL, NOTE)  # said again: nothing was compiled
+    both = [begin(cache, folder / name, LRPTOOL_SIMD="plain") for name in ("a", "b")]
+    assert [finish(process) for process in both] == [NOTE, NOTE]
+    np.testing.assert_array_equal(relevance(folder / "a"), relevance(folder / "b"))
+    assert not list(cache.rglob("*.part"))
+    return cache
+
+
+@pytest.mark.xdist_group("cold")
+def test_later_runs_find_the_code(compiled: Path, tmp_path: Path) -> None:
+    assert finish(begin(compiled, tmp_path / "later", LRPTOOL_SIMD="plain")) == ""
+    (folder,) = (compiled / "kernels").iterdir()
+    assert [path.name.rpartition("-")[0] for path in folder.iterdir()] == [jit._WAY_BACK]
+    # The best instructions and the least give the same but for rounding.
+    finish(begin(jit._user_cache(), tmp_path / "best"))
+    plain, best = relevance(tmp_path / "later"), relevance(tmp_path / "best")
+    np.testing.assert_allclose(plain, best, rtol=0, atol=1e-5 * np.abs(best).max())
+
+
+@pytest.mark.xdist_group("cold")
+def test_a_package_that_cannot_be_written(compiled: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    shutil.copytree(ROOT / "lrptool", site / "lrptool", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("models", "configs"):
+        shutil.copytree(ROOT / name, site / name)
+    paths = sorted(site.rglob("*"))
+    for path in [*paths, site]:
+        path.chmod(path.stat().st_mode & ~0o222)
+    try:
+        process = begin(compiled, tmp_path / "out", site, LRPTOOL_SIMD="plain", PYTHONDONTWRITEBYTECODE="1")
+        assert finish(process) == ""  # the code is found again, wherever the package is
+        assert sorted(site.rglob("*")) == paths
+    finally:
+        for path in [site, *paths]:
+            path.chmod(path.stat().st_mode | 0o200)
+
+
+@pytest.mark.xdist_group("cold")
+def test_a_cache_folder_that_cannot_be_written(compiled: Path, tmp_path: Path) -> None:
+    own = tmp_path / f"lrptool-{os.getuid()}"
+    shutil.copytree(compiled, own)
+    own.chmod(0o700)
+    wrong = tmp_path / "file"
+    wrong.write_text("no folder")
+    process = begin(wrong / "below", tmp_path / "out", LRPTOOL_SIMD="plain", TMPDIR=str(tmp_path))
+    assert finish(process) == ""  # it falls back to the folder among the temporary ones
+    assert wrong.read_text() == "no folder"
+
+
+def test_a_temporary_folder_of_somebody_else_is_not_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("LRPTOOL_CACHE", str(DIGIT / "below"))
+    kept = jit._usable_cache()
+    assert kept is not None
+    assert kept.is_relative_to(tmp_path)
+    own = tmp_path / f"lrptool-{os.getuid()}"
+    assert own.stat().st_mode & 0o777 == 0o700
+    own.chmod(0o777)
+    assert jit._usable_cache() is None
+    shutil.rmtree(own)
+    own.symlink_to(tmp_path)
+    assert jit._usable_cache() is None
+
+
+def test_kernels_that_can_be_kept_nowhere_are_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jit, "CACHE_FOLDER", None)
+    assert not jit.is_compiled()
+    assert not jit.is_kept()
+    assert jit.kernel(entry=True)(add)(2.0, 3.0) == 5
+
+
+def add(a, b):  # type: ignore[no-untyped-def]
+    return a + b
+
+
+def kept(folder: Path) -> Any:
+    """A fresh kernel, as in a new process."""
+    made = numba.njit(add)
+    made._cache = KernelCache(folder, "add")
+    return made
+
+
+def test_code_is_kept_by_the_kind_of_arguments(tmp_path: Path) -> None:
+    first = kept(tmp_path)
+    assert (first(1, 2), first(0.5, 2.0)) == (3, 2.5)
+    assert len(list(tmp_path.iterdir())) == 2
+    second = kept(tmp_path)
+    assert (second(0.5, 3.0), second(3, 4)) == (3.5, 7)
+    assert (sum(first.stats.cache_hits.values()), sum(second.stats.cache_hits.values())) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"",
+        lambda code: code[:3],
+        lambda code: code[: len(code) // 2],
+        lambda code: code[:-1],
+        lambda code: code[:2000] + bytes([code[2000] ^ 1]) + code[2001:],
+        lambda code: b"\0" * len(code),
+    ],
+    ids=["empty", "start", "half", "end", "flipped", "zeros"],
+)
+def test_damaged_code_is_compiled_again(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    kept(tmp_path)(1, 2)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    made = kept(tmp_path)
+    assert made(1, 2) == 3
+    assert not made.stats.cache_hits
+    again = kept(tmp_path)
+    assert again(1, 2) == 3
+    assert sum(again.stats.cache_hits.values()) == 1
+
+
+def test_code_that_cannot_be_saved_is_no_error(tmp_path: Path) -> None:
+    made = kept(tmp_path / "missing")
+    assert made(1, 2) == 3
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_depends_on_sources_and_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = jit._sources_key()
+    assert key == jit._sources_key()
+    monkeypatch.setattr(jit, "SIMD", simd._SETS["plain"])
+    plain = jit._sources_key()
+    monkeypatch.setattr(Path, "read_bytes", lambda _: b"edited")
+    assert len({key, plain, jit._sources_key()}) == (2 if simd.SIMD.name == "plain" else 3)
+
+
+@pytest.mark.parametrize(
+    ("features", "name"),
+    [
+        ({"avx512f": True, "avx2": True, "fma": True}, "avx512"),
+        ({"avx512f": False, "avx2": True, "fma": True}, "avx2"),
+        ({"avx2": True, "fma": False}, "plain"),
+        ({"neon": True}, "neon"),
+        ({}, "plain"),
+    ],
+)
+def test_instructions_follow_from_the_processor(
+    features: dict[str, bool], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LRPTOOL_SIMD", raising=False)
+    monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: features)
+    assert simd.detect().name == name
+    monkeypatch.setenv("LRPTOOL_SIMD", "neon")
+    assert simd.detect().name == "neon"
+    monkeypatch.setenv("LRPTOOL_SIMD", "avx")
+    with pytest.raises(ConfigError, match="LRPTOOL_SIMD: unknown instruction set 'avx'") as caught:
+        simd.detect()
+    assert caught.value.hint == "did you mean 'avx2'?"
+
+
+def test_an_unknown_instruction_set_is_said_in_one_line(tmp_path: Path) -> None:
+    process = begin(tmp_path, tmp_path / "out", LRPTOOL_SIMD="sse9")
+    _, said = process.communicate(timeout=PATIENCE)
+    lines = said.splitlines()
+    assert (process.returncode, lines[0]) == (6, "lrptool: error: LRPTOOL_SIMD: unknown instruction set 'sse9'")
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("name", "rows", "vecs"), [(one.name, *shape) for one in simd._SETS.values() for shape in one.tiles]
+)
+def test_every_tile_of_every_instruction_set(name: str, rows: int, vecs: int, dtype: Any) -> None:
+    """Vectors longer than the processor's are taken apart, so all of them run anywhere."""
+    made = simd._SETS[name]
+    width = vecs * (made.lanes if dtype == np.float32 else made.lanes // 2)
+    tile, terms = make_tile(rows, vecs, made), 5
+    random = np.random.default_rng(0)
+    weights = random.standard_normal((terms, rows)).astype(dtype)
+    source = random.standard_normal(width + 20).astype(dtype)
+    offsets, places = np.array([0, 7, 3, 19, 3]), np.array([4, 0, 1, 3, 2])
+    out = np.zeros((rows, width), dtype)
+
+    @numba.njit
+    def run(weights, source, offsets, places, terms, out):  # type: ignore[no-untyped-def]
+        arrays = pointer_to(weights, 0), pointer_to(source, 0), pointer_to(offsets, 0), pointer_to(places, 0)
+        tile(*arrays, types.int64(terms), pointer_to(out, 0))
+
+    run(weights, source, offsets, places, terms, out)
+    met = np.stack([source[at : at + width] for at in offsets])
+    np.testing.assert_allclose(out, weights[places].T @ met, rtol=0, atol=(1e-5 if dtype == np.float32 else 1e-13))
