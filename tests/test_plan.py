@@ -10,7 +10,7 @@ import pytest
 
 from lrptool.engine import Forward, Program, canonise, initial_relevance, scores_of
 from lrptool.graph import Graph
-from lrptool.kernels.entries import Entry, Place, join, spell, waits
+from lrptool.kernels.entries import Entry, Place, join, pair, spell, waits
 from lrptool.kernels.records import PACK, WEIGH
 from lrptool.rules import Composite
 from tests.nets import NETS, Net, image
@@ -27,12 +27,18 @@ def connected(seed: int = 0) -> Graph:
     second = net.relu("relu2", net.conv("conv2", first, 6, **single))
     wide = net.add("Concat", "both", first, second, axis=1)
     third = net.relu("relu3", net.conv("conv3", wide, 9))
+    strided = {**single, "strides": (2, 2)}
+    left = net.relu("left/relu", net.conv("left", third, 5, **strided))
+    right = net.relu("right/relu", net.conv("right", third, 7, **{**single, "strides": (2, 1)}))
+    right = net.max_pool("right/pool", right, (1, 2), (1, 2))
+    aside = net.relu("aside/relu", net.conv("aside", net.add("Concat", "sides", left, right, axis=1), 4))
     all_three = net.add("Concat", "three", wide, third, axis=1)
     pooled = net.max_pool("pool", all_three, (3, 3), (2, 2))
     fourth = net.relu("relu4", net.conv("conv4", pooled, 32, **single))
     fifth = net.relu("relu5", net.conv("conv5", pooled, 32))
     total = net.relu("relu6", net.add("Sum", "sum", net.conv("conv6", fourth, 32, **single), fifth))
-    return net.finish(net.dense("fc", net.flatten("flat", total), 4))
+    ends = net.add("Concat", "ends", net.flatten("flat", total), net.flatten("aside/flat", aside), axis=1)
+    return net.finish(net.dense("fc", ends, 4))
 
 
 MAKERS = NETS | {"connected": connected}
@@ -78,8 +84,9 @@ def test_a_summand_that_is_divided_by_zero_is_fetched() -> None:
 R, OTHER, PLANES, MORE, DEN = (Place(number, 0, 96) for number in range(5))
 
 
-def weigh(out: Place = R, *, accumulate: bool = False, x: Place = OTHER) -> Entry:
-    fields = {"channels": 6, "values": 16, "out": out, "x": x, "accumulate": int(accumulate), "keep": 1}
+def weigh(out: Place = R, *, accumulate: bool = False, x: Place = OTHER, r: Place = DEN) -> Entry:
+    fields = {"channels": 6, "values": 16, "out": out, "x": x, "accumulate": int(accumulate), "keep": 1, "r": r}
+    fields |= dict.fromkeys(("den", "z", "epsilon", "clip", "where", "normalised", "band"), 1)
     return Entry(WEIGH, 6, own=16, fields=fields, reads=(x,), writes=((out, None),))
 
 
@@ -135,6 +142,22 @@ def test_a_difference_is_formed_by_who_weighs_with_it() -> None:
     assert {OTHER, MORE} <= set(spelled.reads)
     with pytest.raises(TypeError, match="cannot form"):
         spell(replace(joined, onward=[pack(R, 6, den=Place(8, 0, 96))]), {9: (OTHER, MORE), 8: (MORE, OTHER)})
+
+
+def test_the_inputs_of_a_sum_are_handed_their_shares_together() -> None:
+    first, second = weigh(R), weigh(MORE)
+    (paired,) = pair([first, second])
+    assert list(paired.beside) == [second]
+    assert [place for place, _ in paired.writes] == [R, MORE]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [weigh(MORE, r=OTHER), weigh(MORE, x=R), weigh(R, accumulate=True), pack(MORE, 6)],
+    ids=["other fractions", "reads what is written", "writes the same", "no weighing"],
+)
+def test_what_is_not_paired(other: Entry) -> None:
+    assert pair([weigh(R), other]) == [weigh(R), other]
 
 
 def test_who_waits_for_whom() -> None:

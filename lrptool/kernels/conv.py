@@ -68,6 +68,8 @@ class _Axis:
 class _Product:
     """Packed weights (G, B, K, rows), the offsets of their terms (slots, taps), and where the steps land.
 
+    With `fill` they are all that lands: what lies between gets zeros.
+
     Sources of neighbouring columns lie `apart`. Columnar planes are read in order; as whole planes, every term of a
     1 × 1 product would lie on another page.
     """
@@ -80,6 +82,7 @@ class _Product:
     x: _Axis
     cols: int
     apart: int
+    fill: bool = False
 
     @classmethod
     def of(cls, terms: Values, offsets: Offsets, y: _Axis, x: _Axis, cols: int, *, columnar: bool = False) -> _Product:
@@ -159,6 +162,7 @@ class _Product:
             part=part,
             accumulate=accumulate,
             together=together,
+            fill=self.fill,
             direct=direct and self.y.high >= size[0] and self.x.high >= size[1],
         )
 
@@ -203,6 +207,14 @@ class _Packed:
     slots: int
     summed: bool
     columnar: bool
+
+    def written(self, *, accumulate: bool) -> Sequence[_Product]:
+        """Phases that have to be carried out; one without taps writes zeros, and adds nothing."""
+        full = [phase for phase in self.phases if phase.offsets.size]
+        if accumulate:
+            return full
+        alone = len(full) == 1 < len(self.phases) and full[0].y.start == full[0].x.start == 0
+        return [replace(full[0], fill=True)] if alone else self.phases
 
     def column(self, itemsize: int) -> int:
         """Values of a column, as wide as the tiles; 0 where planes are kept whole."""
@@ -271,10 +283,8 @@ class TransposedConv:
         for number, fraction in enumerate(fractions):
             self._add_packing(schedule, fraction, planes, flags, slots, number * packed.slots)
         group = object()
-        for phase in packed.phases:
-            # A phase without taps writes zeros: nothing to add.
-            if phase.offsets.size or not accumulate:
-                phase.add_to(schedule, planes, values, flags, x, part, out, g.in_size, group, accumulate=accumulate)
+        for phase in packed.written(accumulate=accumulate):
+            phase.add_to(schedule, planes, values, flags, x, part, out, g.in_size, group, accumulate=accumulate)
 
     def _add_packing(
         self, schedule: Schedule, fraction: Fraction, planes: Place, flags: int, slots: int, slot: int

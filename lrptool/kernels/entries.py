@@ -50,6 +50,7 @@ class Entry:
     writes: Sequence[Written] = ()
     call: Callable[[Run], None] | None = None
     onward: Sequence[Entry] = ()
+    beside: Sequence[Entry] = ()
 
     def integer(self, name: str) -> int:
         """Return a field."""
@@ -159,6 +160,9 @@ def _covers(writer: Entry, packing: Entry) -> bool:
     """Whether a packing reads nothing but maps the writer writes."""
     if writer.kind not in (PRODUCT, ROUTE, SPREAD, WEIGH):
         return False
+    # With a stride a product does not write all values of its maps, or not in stretches.
+    if writer.kind == PRODUCT and (writer.integer("stride_y"), writer.integer("stride_x")) != (1, 1):
+        return False
     out, r = writer.place("out"), packing.place("r")
     (maps, size), (wanted, wanted_size) = writer.maps, packing.maps
     shift = r.offset - out.offset
@@ -231,3 +235,33 @@ def _looks_at_x(packing: Entry, x: Place, writer: Entry) -> Entry:
     return replace(
         packing, fields={**packing.fields, **{f"{name}_is_x": int(packing.place(name) == at) for name in ("den", "z")}}
     )
+
+
+def pair(entries: Sequence[Entry]) -> list[Entry]:
+    """Let neighbours that weigh the same fractions, as the inputs of a sum do, be one: these are read once."""
+    paired: list[Entry] = []
+    for entry in entries:
+        first = paired[-1] if paired else None
+        if first is not None and _weigh_the_same(first, entry):
+            paired[-1] = replace(
+                first,
+                own=max(first.own, entry.own),
+                reads=(*first.reads, *entry.reads),
+                writes=(*first.writes, *entry.writes),
+                beside=(*first.beside, entry),
+            )
+        else:
+            paired.append(entry)
+    return paired
+
+
+_SHARED = ("r", "den", "z", "epsilon", "clip", "where", "normalised", "channels", "values", "band")
+
+
+def _weigh_the_same(first: Entry, other: Entry) -> bool:
+    """Whether two entries read the same fractions, and neither what the other writes."""
+    if first.kind != WEIGH or other.kind != WEIGH or any(first.fields[key] != other.fields[key] for key in _SHARED):
+        return False
+    written = {place.buffer for place, _ in first.writes}
+    theirs = {place.buffer for place, _ in other.writes}
+    return written.isdisjoint(other.buffers) and theirs.isdisjoint(first.buffers)

@@ -42,7 +42,7 @@ TABLES = {
     PRODUCT: _record(
         f"{_ONWARD} planes flags weights table x out channels groups blocks slots taps plane_values apart tile "
         "steps_y steps_x cols "
-        "stride_y start_y from_y to_y stride_x start_x from_x to_x height width part accumulate together direct"
+        "stride_y start_y from_y to_y stride_x start_x from_x to_x height width part accumulate together direct fill"
     ),
     ROUTE: _record(
         f"{_ONWARD} r x out part accumulate together "
@@ -54,7 +54,8 @@ TABLES = {
         "coefficient",
     ),
     WEIGH: _record(
-        f"{_FRACTION} {_ONWARD} weights differs whole less x out channels values band part accumulate", "coefficient"
+        f"{_FRACTION} {_ONWARD} beside weights differs whole less x out channels values band part accumulate",
+        "coefficient",
     ),
     DENSE: _record(
         "first second weights x out rows columns items squared part accumulate",

@@ -53,7 +53,7 @@ def _work(task, begin, end, kinds, places, bases, flags, tables, own, terms):  #
     elif task.kind == 3:
         spread_pieces(spreads[task.row], packs, begin, end, places, bases, flags, own)
     elif task.kind == 4:
-        weigh_pieces(weighs[task.row], packs, begin, end, places, bases, flags, own)
+        weigh_pieces(weighs, task.row, packs, begin, end, places, bases, flags, own)
     else:
         dense_pieces(denses[task.row], begin, end, places, bases, own)
 

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import DTypeLike, NDArray
 
 from lrptool.kernels.arena import Layout, Lifetime, lay_out
-from lrptool.kernels.entries import Entry, Place, join, spell, waits
+from lrptool.kernels.entries import Entry, Place, join, pair, spell, waits
 from lrptool.kernels.memory import MEMORY
 from lrptool.kernels.records import PACK, PLACE, PRODUCT, TABLES, TASK
 from lrptool.kernels.region import counters_for, run
@@ -108,8 +108,8 @@ class Schedule:
 
         Only what weighs values channel by channel, and the packing joined with it, can look at it.
         """
-        for buffer, pair in self._differences.items():
-            if pair == (whole, less):
+        for buffer, known in self._differences.items():
+            if known == (whole, less):
                 return Place(buffer, 0, whole.stride)
         buffer = self._new_buffer()
         self._differences[buffer] = (whole, less)
@@ -218,7 +218,7 @@ class Schedule:
 
     def _make(self) -> _Made:
         """Join what can be one task, lay out the scratch and write down all records."""
-        entries = [spell(entry, self._differences) for entry in join(self._entries, self._scratch.keys())]
+        entries = pair([spell(entry, self._differences) for entry in join(self._entries, self._scratch.keys())])
         layout, after = self._lay_out(entries)
         rows = _Rows()
         tasks = np.array(
@@ -273,7 +273,9 @@ class _Rows:
         """Add an entry's record, and those of its packings; return its row."""
         if entry.kind < 0:
             return 0
-        onward = {"onward": len(self._rows[PACK]), "onwards": len(entry.onward)}
+        # One behind the other: those beside an entry follow it in their table.
+        row = len(self._rows[entry.kind])
+        onward = {"onward": len(self._rows[PACK]), "onwards": len(entry.onward), "beside": len(entry.beside)}
         for packing in entry.onward:
             self.add(packing)
         fields = {
@@ -281,7 +283,9 @@ class _Rows:
             for key, value in entry.fields.items()
         }
         self._rows[entry.kind].append({**fields, **onward})
-        return len(self._rows[entry.kind]) - 1
+        for other in entry.beside:
+            self.add(other)
+        return row
 
     def records(self) -> tuple[NDArray[np.void], ...]:
         """Return the records of every kind."""

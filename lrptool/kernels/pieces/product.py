@@ -55,14 +55,22 @@ def _living(alive, taps, table, offsets, numbers):  # type: ignore[no-untyped-de
 
 @kernel()
 def _store_strided(task, values, width, n, channel, rows, place, count, places, bases, own):  # type: ignore[no-untyped-def]
-    """Write a stretch of rows of a tile, `width` apart, to every stride-th place in their maps."""
+    """Write a stretch of rows of a tile, `width` apart, to every stride-th place in their maps.
+
+    With `fill` nothing else is written between these places: they get zeros, to the right and below.
+    """
     size, span = task.height * task.width, (count - 1) * task.stride_x + 1
+    y, x = place // task.width, place % task.width
     for m in range(rows):
         skip = (channel + m) * size + place
-        x = values_at(places[task.x], n, skip, span, bases, own)
+        if task.fill:
+            filled = min(span + task.stride_x - 1, task.width - x)
+            for below in range(min(task.stride_y, task.height - y)):
+                values_at(places[task.out], n, skip + below * task.width, filled, bases, own)[:] = own.dtype.type(0)
+        factor = values_at(places[task.x], n, skip, span, bases, own)
         out = values_at(places[task.out], n, skip, span, bases, own)
         source = array_at(values + m * width * own.itemsize, count, own)
-        weigh_strided(source, x, task.part, task.accumulate != 0, out, task.stride_x)
+        weigh_strided(source, factor, task.part, task.accumulate != 0, out, task.stride_x)
 
 
 @kernel()
@@ -89,7 +97,7 @@ def _store_tile(task, packs, scratch, n, channel, rows, q, end, places, bases, f
             place = y * task.width + task.stride_x * (source - u * task.cols) + task.start_x
         if count > 0:
             values = first + (source - q) * own.itemsize
-            if task.stride_x == 1:
+            if task.stride_x == 1 and not task.fill:
                 apart, size = width * own.itemsize, task.height * task.width
                 weigh_on(task, packs, values, apart, n, channel, top, size, place, count, places, bases, flags, own)
             else:

@@ -62,26 +62,33 @@ def _differ(task, item, skip, places, bases, out):  # type: ignore[no-untyped-de
 
 
 @kernel()
-def weigh_pieces(task, packs, begin, end, places, bases, flags, own):  # type: ignore[no-untyped-def]
+def _weigh_piece(task, packs, step, places, bases, flags, own):  # type: ignore[no-untyped-def]
+    """Carry out one piece of one task."""
+    bands = -(-task.values // task.band)
+    c, rest = step % task.channels, step // task.channels
+    n, low = rest // bands, rest % bands * task.band
+    skip = c * task.values + low
+    s = own[: min(task.band, task.values - low)]
+    fractions_of(task, n, skip, places, bases, s)
+    weight = values_at(places[task.weights], 0, c, 1, bases, own)[0]
+    if weight != 1:
+        for k in range(s.size):
+            s[k] *= weight
+    x = address_at(places[task.x], n, skip, bases, own)
+    if task.differs:
+        summand = own[task.band : task.band + s.size]
+        _differ(task, n, skip, places, bases, summand)
+        x = address_of(summand)
+    _weigh_at(task, packs, address_of(s), x, NONE, n, c, ONE, task.values, low, s.size, places, bases, flags, own)
+
+
+@kernel()
+def weigh_pieces(tasks, row, packs, begin, end, places, bases, flags, own):  # type: ignore[no-untyped-def]
     """Write fractions of r (channels, values), times a weight per channel and the part of x, or add them.
 
     Pieces count items, bands of values and channels. With `differs`, x is what lies at `whole` without what lies at
-    `less`.
+    `less`. The `beside` following tasks have the same pieces, and are carried out with them.
     """
-    bands = -(-task.values // task.band)
     for step in range(begin, end):
-        c, rest = step % task.channels, step // task.channels
-        n, low = rest // bands, rest % bands * task.band
-        skip = c * task.values + low
-        s = own[: min(task.band, task.values - low)]
-        fractions_of(task, n, skip, places, bases, s)
-        weight = values_at(places[task.weights], 0, c, 1, bases, own)[0]
-        if weight != 1:
-            for k in range(s.size):
-                s[k] *= weight
-        x = address_at(places[task.x], n, skip, bases, own)
-        if task.differs:
-            summand = own[task.band : task.band + s.size]
-            _differ(task, n, skip, places, bases, summand)
-            x = address_of(summand)
-        _weigh_at(task, packs, address_of(s), x, NONE, n, c, ONE, task.values, low, s.size, places, bases, flags, own)
+        for k in range(row, row + 1 + tasks[row].beside):
+            _weigh_piece(tasks[k], packs, step, places, bases, flags, own)
