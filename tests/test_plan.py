@@ -27,21 +27,26 @@ def connected(seed: int = 0) -> Graph:
     second = net.relu("relu2", net.conv("conv2", first, 6, **single))
     wide = net.add("Concat", "both", first, second, axis=1)
     third = net.relu("relu3", net.conv("conv3", wide, 9))
-    strided = {**single, "strides": (2, 2)}
-    left = net.relu("left/relu", net.conv("left", third, 5, **strided))
-    right = net.relu("right/relu", net.conv("right", third, 7, **{**single, "strides": (2, 1)}))
-    right = net.max_pool("right/pool", right, (1, 2), (1, 2))
-    aside = net.relu("aside/relu", net.conv("aside", net.add("Concat", "sides", left, right, axis=1), 4))
     all_three = net.add("Concat", "three", wide, third, axis=1)
     pooled = net.max_pool("pool", all_three, (3, 3), (2, 2))
     fourth = net.relu("relu4", net.conv("conv4", pooled, 32, **single))
     fifth = net.relu("relu5", net.conv("conv5", pooled, 32))
     total = net.relu("relu6", net.add("Sum", "sum", net.conv("conv6", fourth, 32, **single), fifth))
-    ends = net.add("Concat", "ends", net.flatten("flat", total), net.flatten("aside/flat", aside), axis=1)
+    return net.finish(net.dense("fc", net.flatten("flat", total), 4))
+
+
+def strided(seed: int = 0) -> Graph:
+    """Two convolutions of single values with strides read the same maps: neither hands relevance to all of them."""
+    single = {"kernel": (1, 1), "pads": (0, 0, 0, 0)}
+    net = Net((3, 11, 10), seed=seed)
+    maps = net.relu("relu2", net.conv("conv2", net.relu("relu1", net.conv("conv1", "x", 5)), 18))
+    left = net.relu("left/relu", net.conv("left", maps, 5, strides=(2, 2), **single))
+    right = net.relu("right/relu", net.conv("right", maps, 7, strides=(2, 1), **single))
+    ends = net.add("Concat", "ends", net.flatten("left/flat", left), net.flatten("right/flat", right), axis=1)
     return net.finish(net.dense("fc", ends, 4))
 
 
-MAKERS = NETS | {"connected": connected}
+MAKERS = NETS | {"connected": connected, "strided": strided}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
