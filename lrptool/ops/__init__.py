@@ -103,6 +103,7 @@ from lrptool.ops import (
     sums,
 )
 from lrptool.ops.base import (
+    Kept,
     LinearMap,
     OnnxNode,
     Operator,
@@ -119,6 +120,7 @@ from lrptool.ops.registry import known_operators, operator
 
 __all__ = [
     "GraphBuilder",
+    "Kept",
     "LinearMap",
     "OnnxNode",
     "Operator",

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from lrptool.errors import ModelError
 from lrptool.graph import Attribute, Graph, Node, Shape
 from lrptool.ops.axes import normal_axes, normal_axis, plain
-from lrptool.ops.base import OnnxNode, Operator, Passage, Spelling, Treatment, Values, misfit
+from lrptool.ops.base import Kept, OnnxNode, Operator, Passage, Spelling, Treatment, Values, misfit
+from lrptool.ops.kept import total
 from lrptool.ops.registry import operator, register
 
 _NOWHERE = -1
@@ -191,11 +192,23 @@ class Gather(Movement):
         return Spelling((OnnxNode("Gather", (node.inputs[0], name), node.outputs, attributes),), {name: indices})
 
 
+def _padded(passage: Passage) -> Kept:
+    """Relevance of what is put around the image, where that is a constant."""
+    node, r = passage.node, passage.relevances[0]
+    if node.attributes["mode"] != "constant":
+        return {}
+    size, pads, rank = r.shape, node.ints("pads"), r.ndim
+    around = np.ones(size, bool)
+    around[tuple(slice(pads[k], size[k] - pads[k + rank]) for k in range(rank))] = False
+    return {"padding": total(np.where(around, r, 0))}
+
+
 @register
 class Pad(Movement):
     """More values at the borders: a constant, the border's own, or the image mirrored."""
 
     name = "Pad"
+    treatments = {name: replace(route, keeps=_padded) for name, route in Movement.treatments.items()}
     modes = ("constant", "reflect", "edge")
 
     def check(self, node: Node, shape: Shape) -> None:
