@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lrptool.api.model import Model
+from lrptool.api.stored import Stored, stored_in
 from lrptool.engine import canonise
 from lrptool.errors import ConfigError, ModelError, UnsupportedError, did_you_mean
 from lrptool.imaging import Preprocessing
@@ -81,11 +82,12 @@ def load(
             hint="pass input_shape=(channels, height, width) where an image can be brought to that shape",
         )
     notes = [*net.notes, *_card_notes(located, net.sha256)]
-    settings, assumed = _settings(located.card, net, preprocess)
+    stored = stored_in(net.metadata)
+    settings, assumed = _settings(located.card, net, stored, preprocess)
     notes += assumed
     graph = canonise(net.graph)
     classes = graph.tensors[graph.output].item_shape[0]
-    lines = _label_lines(located.card, labels)
+    lines = _label_lines(located.card, labels) or stored.labels
     if lines is not None and len(lines) != classes:
         notes.append(f"{len(lines)} class names for {classes} classes: names are left out")
     return Model(
@@ -96,9 +98,11 @@ def load(
         labels=Labels.of(lines, classes),
         sha256=net.sha256,
         random_weights=str(located.weights) if isinstance(located.weights, str) else None,
-        default_composite=located.card.default_composite if located.card else None,
+        default_composite=located.card.default_composite if located.card else stored.composite,
         notes=tuple(notes),
         threads=threads,
+        probabilities=net.probabilities,
+        original=net.original,
     )
 
 
@@ -133,8 +137,8 @@ def _card_notes(located: Located, sha256: str | None) -> list[str]:
     return [f"{located.weights}: not the published weights of '{located.card.name}' (sha256 {sha256[:12]}…)"]
 
 
-def _settings(card: Card | None, net: LoadedNet, given: dict[str, Any]) -> tuple[Preprocess, list[str]]:
-    """Return the preprocessing the card and the caller ask for, and what had to be assumed."""
+def _settings(card: Card | None, net: LoadedNet, stored: Stored, given: dict[str, Any]) -> tuple[Preprocess, list[str]]:
+    """Return the preprocessing that card or file and the caller ask for, and what had to be assumed."""
     channels, *size_of_input = net.graph.input.item_shape
     size = (size_of_input[0], size_of_input[1])
     if card is not None:
@@ -146,6 +150,8 @@ def _settings(card: Card | None, net: LoadedNet, given: dict[str, Any]) -> tuple
                 f"the network takes {size[0]}×{size[1]} pixels, the card says {settings.size[0]}×{settings.size[1]}"
             ]
             settings = replace(settings, size=size)
+    elif stored.preprocess:
+        settings, notes = Preprocess(size, **stored.preprocess), []
     else:
         order: Literal["GRAY", "BGR", "RGB"] = "GRAY" if channels == 1 else net.channels
         settings = Preprocess(size, channels=order, raw_scale=net.raw_scale)

@@ -6,7 +6,6 @@ the forward session and with shares that were simplified; here the right side is
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,7 +15,7 @@ from lrptool.engine.shares import stabilise
 from lrptool.graph import Graph
 from lrptool.ops import Kept, LinearMap, Passage, Values, operator
 from lrptool.ops.kept import by_quotient, total
-from lrptool.rules import Share
+from lrptool.rules import InputPart, Share
 
 Activations = Mapping[str, Values]
 
@@ -60,22 +59,22 @@ def _of_layer(step: Step, graph: Graph, r: Values, activations: Activations) -> 
     xs = [activations[name] for name in step.inputs]
     constants = [step.layer.step.constants(k, xs[k].dtype) for k in range(len(xs))]
     z = activations[step.node.outputs[0]]
-    kept: Counter[str] = Counter()
+    kept: dict[str, Values] = {}
     for share in step.rule.shares:
         part = {"everywhere": r, "positive": np.where(z > 0, r, 0), "negative": np.where(z < 0, r, 0)}[share.where]
         found = _of_share(share, linear, xs, constants, share.coefficient * part.astype(np.float64), step)
         for cause, amount in found.items():
-            kept[cause] = kept[cause] + amount
+            kept[cause] = kept.get(cause, 0) + amount
     if any(share.where != "everywhere" for share in step.rule.shares):
         kept["zero output"] = total(np.where(z == 0, r, 0))
-    return dict(kept)
+    return kept
 
 
 def _of_share(
     share: Share,
     linear: LinearMap,
     xs: Sequence[Values],
-    constants: Sequence[Mapping[str, Values]],
+    constants: Sequence[Mapping[InputPart, Values]],
     r: Values,
     step: Step,
 ) -> Kept:
@@ -95,7 +94,7 @@ def _of_share(
     return {**by_quotient(r, denominator, stable), "bias": total(r * bias / stable)}
 
 
-def _part(x: Values, part: str, constants: Mapping[str, Values]) -> Values:
+def _part(x: Values, part: InputPart, constants: Mapping[InputPart, Values]) -> Values:
     """Return a part of an input, in its own shape."""
     if part in constants:
         return np.broadcast_to(constants[part], x.shape)

@@ -17,7 +17,8 @@ EMPTY = "empty side"
 
 def total(values: Values) -> Values:
     """Sum per item, float64 (N,)."""
-    return values.reshape(len(values), -1).sum(axis=1, dtype=np.float64)
+    summed: Values = values.reshape(len(values), -1).sum(axis=1, dtype=np.float64)
+    return summed
 
 
 def by_quotient(r: Values, z: Values, stable: Values) -> Kept:

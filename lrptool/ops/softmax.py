@@ -71,9 +71,7 @@ class Softmax(_AlongAxis):
     name = "Softmax"
     default = "attnlrp"
     treatments = {
-        "attnlrp": Treatment(
-            _taylor, reads=frozenset({"inputs", "outputs"}), at_zero="nothing", keeps=_taylor_keeps
-        ),
+        "attnlrp": Treatment(_taylor, reads=frozenset({"inputs", "outputs"}), at_zero="nothing", keeps=_taylor_keeps),
         "cp-lrp": Treatment(_nothing, at_zero="nothing", keeps=_everything),
         "gradient": Treatment(_softmax_gradient, reads=frozenset({"outputs"})),
     }
