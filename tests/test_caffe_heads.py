@@ -28,7 +28,7 @@ def test_the_deepest_of_several_softmax_heads_is_the_main_one(tmp_path: Path) ->
     ):
         loaded = load_text(tmp_path, text)
         assert (loaded.graph.output, loaded.graph.head) == ("main_ip", "softmax")
-        (note,) = [note for note in loaded.notes if "output=NAME" in note]
+        (note,) = [note for note in loaded.notes if "--head NAME" in note]
         assert "the scores are 'main_ip' (main); other outputs: aux" in note
 
 
@@ -52,7 +52,7 @@ def test_an_accuracy_that_reads_the_same_scores_is_no_other_output(tmp_path: Pat
     text += layer("top1", "Accuracy", "loss_ip", "top1") + layer("f1", "MulticlassAccuracy", "loss_ip", "f1")
     loaded = load_text(tmp_path, text)
     assert loaded.graph.output == "loss_ip"
-    assert not any("output=NAME" in note for note in loaded.notes)
+    assert not any("--head NAME" in note for note in loaded.notes)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_an_accuracy_that_reads_the_same_scores_is_no_other_output(tmp_path: Pat
 def test_another_output_is_taken_by_name(tmp_path: Path, output: str, tensor: str, kind: str, nodes: int) -> None:
     loaded = load_text(tmp_path, DEEP + head("aux", "a") + head("main", "b"), output=output)
     assert (loaded.graph.output, loaded.graph.head, len(loaded.graph.nodes)) == (tensor, kind, nodes)
-    assert not any("output=NAME" in note for note in loaded.notes)
+    assert not any("--head NAME" in note for note in loaded.notes)
 
 
 def test_a_blob_that_is_overwritten_is_taken_as_it_ends(tmp_path: Path) -> None:

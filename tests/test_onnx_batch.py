@@ -278,7 +278,7 @@ OPEN = model(
 def test_open_sizes(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"input 'x': its size is left open: \(N, 3, \?, \?\)") as caught:
         load(OPEN, tmp_path)
-    assert caught.value.hint == "pass input_shape=(channels, height, width)"
+    assert caught.value.hint == "give --input-shape C,H,W (in Python input_shape=(C, H, W))"
     for given in ((3, 9, 8), (1, 3, 9, 8)):
         assert load(OPEN, tmp_path, input_shape=given).input.shape == (None, 3, 9, 8)
     with pytest.raises(ModelError, match=r"input_shape of \(1, 9, 8\) does not fit \(N, 3, \?, \?\)"):

@@ -1,6 +1,6 @@
 """The library's public face: `load`, `Model`, `Explanation`. The command line goes through the same functions."""
 
-from lrptool.api.check import CHECKED, Report, check, random_image
+from lrptool.api.check import CHECKED, Parity, Report, check, random_image
 from lrptool.api.convert import Conversion, convert
 from lrptool.api.explanation import Explanation
 from lrptool.api.loading import PREPROCESS_KEYS, load
@@ -16,6 +16,7 @@ __all__ = [
     "Conversion",
     "Explanation",
     "Model",
+    "Parity",
     "Prediction",
     "Report",
     "Style",

@@ -13,7 +13,7 @@ from onnx.checker import ValidationError
 
 from lrptool.api.check import random_image
 from lrptool.api.model import Model
-from lrptool.api.stored import describe
+from lrptool.api.stored import describe, unsaid
 from lrptool.engine import allowed, difference, export, run_outside
 from lrptool.errors import ModelError, NumericError, OutputError
 from lrptool.files import refuse_existing
@@ -39,6 +39,8 @@ class Conversion:
     difference : float
         The largest difference of scores between the model and the file under onnxruntime, relative to the largest
         score, for a random image.
+    notes : tuple of str
+        What the file does not say.
     """
 
     files: tuple[Path, ...]
@@ -46,6 +48,7 @@ class Conversion:
     opset: int
     output: str
     difference: float
+    notes: tuple[str, ...] = ()
 
 
 def convert(model: Model, path: str | Path, *, force: bool = False, softmax: bool = True) -> Conversion:
@@ -95,7 +98,7 @@ def convert(model: Model, path: str | Path, *, force: bool = False, softmax: boo
         for target in reversed(targets):
             refuse_existing(target, force=force)
             (folder / target.name).replace(target)
-    return Conversion(targets, size, opset, output, found)
+    return Conversion(targets, size, opset, output, found, unsaid(model))
 
 
 @contextmanager

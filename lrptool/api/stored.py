@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lrptool.api.model import Model
 from lrptool.rules import preset_names
 from lrptool.version import VERSION
 from lrptool.zoo import Labels
 
+_CHANNELS = 3
 _PREPROCESS, _LABELS, _COMPOSITE = "lrptool.preprocess", "lrptool.labels", "lrptool.composite"
 
 
@@ -66,17 +68,17 @@ class Stored:
 def describe(model: Model) -> dict[str, str]:
     """Return what a file is to say of a model, by key.
 
-    A mean image is left out: it is larger than everything else together. Whoever needs it names it again.
+    A mean image is left out, see `unsaid`: it is larger than everything else together.
     """
     made = model.preprocessing
-    mean = None if made.mean is None else np.asarray(made.mean, np.float64).ravel()
+    mean = _mean(model)
     std = None if made.std is None else np.asarray(made.std, np.float64).ravel()
     settings = {
         "resize": list(made.resize) if isinstance(made.resize, tuple) else made.resize,
         "mode": made.mode,
         "channels": made.channels,
         "raw_scale": made.raw_scale,
-        "mean": None if mean is None or mean.size > 3 else mean.tolist(),
+        "mean": None if mean is None or mean.size > _CHANNELS else mean.tolist(),
         "scale": made.input_scale,
         "std": None if std is None else std.tolist(),
         "invert": made.invert,
@@ -92,6 +94,20 @@ def describe(model: Model) -> dict[str, str]:
         _COMPOSITE: model.default_composite,
     }
     return {key: value for key, value in facts.items() if value is not None}
+
+
+def unsaid(model: Model) -> tuple[str, ...]:
+    """Return what a file cannot say of a model, for people."""
+    mean = _mean(model)
+    if mean is None or mean.size <= _CHANNELS:
+        return ()
+    return ("the mean image does not go with the file: name it with --mean when pictures are explained",)
+
+
+def _mean(model: Model) -> NDArray[np.float64] | None:
+    """The mean, flat."""
+    mean = model.preprocessing.mean
+    return None if mean is None else np.asarray(mean, np.float64).ravel()
 
 
 def _lines(labels: Labels) -> list[str]:

@@ -57,6 +57,6 @@ def allowed(scores: Callable[[Values], Values], x: Values, found: float, where: 
     expected = np.array(scores(x))
     if not np.isfinite(expected).all():
         raise NumericError(f"{where}: its scores are not finite", hint="are these the right weights?")
-    toward = x + np.random.default_rng(0).choice(np.float32([-1, 1]), x.shape)
+    toward = x + np.random.default_rng(0).choice((-1.0, 1.0), x.shape).astype(np.float32)
     noise = difference(np.array(scores(np.nextafter(x, toward))), expected)
     return min(max(PARITY, _NOISE * noise), _MOST)

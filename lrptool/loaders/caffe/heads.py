@@ -155,7 +155,7 @@ def _choice(chosen: _End, ends: Sequence[_End], asked: str | None) -> tuple[str,
     if not others or asked is not None:
         return ()
     shown = ", ".join(others)
-    return (f"the scores are {chosen.output!r} ({chosen.item.name}); other outputs: {shown} (output=NAME takes one)",)
+    return (f"the scores are {chosen.output!r} ({chosen.item.name}); other outputs: {shown} (--head NAME takes one)",)
 
 
 def _leading_to(chosen: _End, wired: Sequence[Wired], where: str, notes: tuple[str, ...]) -> Network:
@@ -172,7 +172,7 @@ def _leading_to(chosen: _End, wired: Sequence[Wired], where: str, notes: tuple[s
         names = ", ".join(sorted(tensor for _, tensor in images))
         raise UnsupportedError(
             f"{where}: expected one input, found {len(images)}: {names}",
-            hint="output=NAME takes the scores from a layer that only one of them leads to",
+            hint="--head NAME takes the scores from a layer that only one of them leads to",
         )
     body = tuple(item for item in kept if not images or item is not images[0][0])
     if not images or not any(item.inputs for item in body):

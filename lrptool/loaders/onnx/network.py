@@ -225,7 +225,9 @@ def _notes(graph: GraphProto, end: str, tensor: str, writers: Mapping[str, NodeP
             notes.append(f"the scores are {tensor!r}, below the last {' and '.join(dict.fromkeys(reversed(made)))}")
     others = [value.name for value in graph.output if value.name not in (end, tensor)]
     if others:
-        notes.append(f"the scores are {tensor!r}; other outputs were left out: {', '.join(others)}")
+        notes.append(
+            f"the scores are {tensor!r}; other outputs were left out: {', '.join(others)} (--head NAME takes one)"
+        )
     return tuple(notes)
 
 
