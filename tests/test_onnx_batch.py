@@ -359,7 +359,7 @@ def test_labels_beside_probabilities(tmp_path: Path) -> None:
     made.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
     net = load_onnx(save(made, tmp_path))
     assert (net.graph.output, net.graph.head) == ("s", "softmax")
-    assert net.notes == ("the scores are 's'; other outputs were left out: label",)
+    assert net.notes == ("the scores are 's'; other outputs were left out: label (--head NAME takes one)",)
 
 
 def test_the_deepest_of_several_heads(tmp_path: Path) -> None:
@@ -369,7 +369,7 @@ def test_the_deepest_of_several_heads(tmp_path: Path) -> None:
     made.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((5, 3), np.float32), "v"))
     net = load_onnx(save(made, tmp_path))
     assert net.graph.output == "late"
-    assert net.notes == ("the scores are 'late'; other outputs were left out: early",)
+    assert net.notes == ("the scores are 'late'; other outputs were left out: early (--head NAME takes one)",)
     early = load_onnx(save(made, tmp_path), output="early")
     assert (early.graph.output, early.graph.head) == ("s", "softmax")
     assert load(made, tmp_path, output="r").output == "r"

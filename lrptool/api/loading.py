@@ -79,7 +79,7 @@ def load(
     if len(net.graph.input.item_shape) != 3:
         raise UnsupportedError(
             f"{located.architecture}: expected an input (N, C, H, W), found {net.graph.input.shape}",
-            hint="give --input-shape C,H,W (in Python input_shape=(C, H, W)) where an image can be brought to that shape",
+            hint="give --input-shape C,H,W where an image can be brought to that shape",
         )
     notes = [*net.notes, *_card_notes(located, net.sha256)]
     stored = stored_in(net.metadata)

@@ -29,8 +29,8 @@ def command(composites: tuple[str, ...], seed: int, as_json: bool, quiet: bool, 
     """Check MODEL (a name, a .prototxt, a .caffemodel, an .onnx) with a random image.
 
     Scores must be those of the network as it was read, and of onnxruntime on an ONNX file. With every composite each
-    node must have a rule, and, biases set to zero, relevance must be conserved: what starts at the best class arrives at
-    the pixels, but for what rules keep by their own formulas; these amounts are listed. Exit code 7 where that is not so.
+    node must have a rule, and, biases set to zero, relevance must be conserved: what starts at the best class arrives
+    at the pixels, but for what rules keep by their own formulas; these amounts are listed. Exit code 7 if it does not.
     """
     from lrptool.api import CHECKED, check  # noqa: PLC0415
     from lrptool.cli.run_check import tell  # noqa: PLC0415

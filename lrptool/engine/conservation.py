@@ -49,6 +49,8 @@ class Balance:
         Whether all activations and relevance are.
     conserving : bool
         Whether the rules mean to conserve; derivatives do not.
+    negative : str
+        A tensor with values below zero that counts as never negative; empty where there is none.
     """
 
     start: float
@@ -58,6 +60,7 @@ class Balance:
     worst_error: float
     finite: bool
     conserving: bool
+    negative: str = ""
 
     @property
     def error(self) -> float:
@@ -69,7 +72,7 @@ class Balance:
     def ok(self) -> bool:
         """Whether every value is finite and, where rules mean to conserve, the books balance."""
         balanced = self.error <= TOLERANCE and self.worst_error <= TOLERANCE
-        return self.finite and (balanced or not self.conserving)
+        return self.finite and not self.negative and (balanced or not self.conserving)
 
 
 def without_biases(graph: Graph) -> Graph:
@@ -134,6 +137,9 @@ def balance(
         worst_error=worst_error,
         finite=finite and all(np.isfinite(values).all() for values in kept.values()),
         conserving=all(step.rule.conserves for step in program.steps),
+        negative=next(
+            (name for name, spec in graph.tensors.items() if spec.nonnegative and everything[name].min() < 0), ""
+        ),
     )
 
 

@@ -117,6 +117,8 @@ def _problem(made: Balance) -> str:
     """What is wrong with a balance."""
     if not made.finite:
         return "not all values are finite"
+    if made.negative:
+        return f"tensor '{made.negative}' counts as never negative and is"
     whole = f"{made.error:.1e} of the relevance is unaccounted for"
     return f"{whole}; node '{made.worst}' loses or makes {made.worst_error:.1e} of what it gets"
 

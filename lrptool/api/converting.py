@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 from onnx.checker import ValidationError
 
-from lrptool.api.check import random_image
+from lrptool.api.checking import random_image
 from lrptool.api.model import Model
 from lrptool.api.stored import describe, unsaid
 from lrptool.engine import allowed, difference, export, run_outside
