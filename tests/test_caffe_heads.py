@@ -47,6 +47,14 @@ def test_what_counts_most_in_training_goes_before_depth(tmp_path: Path) -> None:
     assert any("other outputs: loss2" in note for note in loaded.notes)
 
 
+def test_a_last_sigmoid_is_cut_off_and_one_inside_is_not(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, DEEP + head("main", "b", kind="Sigmoid"))
+    assert (loaded.graph.output, loaded.graph.head) == ("main_ip", "logits")
+    assert "the scores are 'main_ip', below the last Sigmoid" in loaded.notes
+    inside = load_text(tmp_path, DEEP + layer("gate", "Sigmoid", "b", "b") + head("main", "b"))
+    assert inside.graph.node("gate").op == "Sigmoid"
+
+
 def test_an_accuracy_that_reads_the_same_scores_is_no_other_output(tmp_path: Path) -> None:
     text = DEEP + head("loss", "b", kind="SoftmaxWithLoss") + layer("prob", "Softmax", "loss_ip", "prob")
     text += layer("top1", "Accuracy", "loss_ip", "top1") + layer("f1", "MulticlassAccuracy", "loss_ip", "f1")

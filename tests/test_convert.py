@@ -18,7 +18,12 @@ from tests.caffe_families import FAMILIES
 from tests.command import DIGIT, lenet, listing, run
 from tests.onnxnets import FIXTURES
 
-FACTORS = {"network_in_network", "cifar10"}
+RESPELLED = {
+    **dict.fromkeys(("inception-resnet", "pvanet"), "factors become normalisations, and join their layers"),
+    **dict.fromkeys(("ssd", "normface"), "the scale of a norm becomes a normalisation"),
+    "senet-scale": "two reshapes that undo each other go",
+}
+"""Where the reader of ONNX files finds other words for the same."""
 
 
 def outside(path: Path, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -76,13 +81,11 @@ def test_a_family_of_caffe_nets(tmp_path: Path, name: str) -> None:
     prototxt = tmp_path / "deploy.prototxt"
     prototxt.write_text(family.text)
     model = load(prototxt, "random:0", input_shape=family.input_shape)
-    if not {model.graph.input.item_shape[0]} <= {1, 3}:
-        model = load(prototxt, "random:0", input_shape=family.input_shape, channels="RGB")
     path = tmp_path / "net.onnx"
     convert(model, path)
     again = load(path)
     rounding = any(node.op == "AveragePool" for node in model.graph.nodes)
-    same(model, again, exactly=not rounding)
+    same(model, again, exactly=not rounding and name not in RESPELLED)
     assert (again.graph.head, again.graph.input) == (model.graph.head, model.graph.input)
 
 

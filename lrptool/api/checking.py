@@ -151,7 +151,7 @@ def check(model: Model, composites: Sequence[str | Composite] = CHECKED, *, seed
     """
     x = random_image(model, seed)
     graph = canonise(without_biases(model.source))
-    bounds = model.preprocessing.bounds()
+    bounds = _bounds(model)
     made = tuple(
         (str(chosen), balance(graph, chosen, x, bounds=bounds, threads=model.threads))
         for chosen in map(model.composite, composites)
@@ -159,9 +159,17 @@ def check(model: Model, composites: Sequence[str | Composite] = CHECKED, *, seed
     return Report(model.name, len(model.graph.nodes), tuple(_parities(model, x)), made)
 
 
+def _bounds(model: Model) -> tuple[Array, Array]:
+    """Values of black and white pixels; the same for all channels where these are not the channels of pictures."""
+    low, high = model.preprocessing.bounds()
+    if len(low) not in (1, model.graph.input.item_shape[0]):
+        return low.min(keepdims=True), high.max(keepdims=True)
+    return low, high
+
+
 def random_image(model: Model, seed: int = 0) -> Array:
     """Return a random input between the values of black and white pixels, float32 (1, C, H, W)."""
-    low, high = model.preprocessing.bounds()
+    low, high = _bounds(model)
     x = np.random.default_rng(seed).uniform(low, high, (1, *model.graph.input.item_shape)).astype(np.float32)
     return np.rint(x) if model.original is not None and model.original.integer else x
 

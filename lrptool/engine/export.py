@@ -11,6 +11,10 @@ from lrptool.engine.emit import emit
 from lrptool.graph import Graph
 
 
+_SPOKEN = {"L2Normalize": "Div", "RMSNormalization": "Div"}
+"""Operators that readers find by one of another kind: it has their name."""
+
+
 def export(
     graph: Graph, *, probabilities: str | None = None, metadata: Mapping[str, str] | None = None
 ) -> onnx.ModelProto:
@@ -50,7 +54,7 @@ def _name(model: onnx.ModelProto, graph: Graph) -> None:
         group.append(part)
         if part.output[0] in nodes:
             node = nodes[part.output[0]]
-            named = next((one for one in reversed(group) if one.op_type == node.op), part)
+            named = next((one for one in reversed(group) if one.op_type == _SPOKEN.get(node.op, node.op)), part)
             for one in group:
                 one.name = node.name if one is named else f"{node.name}/{one.output[0]}"
             group = []

@@ -70,7 +70,7 @@ class _End:
 def select(wired: Sequence[Wired], where: str, output: str | None = None) -> Network:
     """Find the scores and keep what leads to them.
 
-    The scores stand below a Softmax that nothing reads. Of several, the main one is that with the largest loss_weight,
+    The scores stand below a Softmax that nothing reads, or below a last Sigmoid. Of several, the main one is that with the largest loss_weight,
     then the deepest, then the last: the others are there to help training. Without any, they are what the last layer
     writes.
 
@@ -106,7 +106,7 @@ def select(wired: Sequence[Wired], where: str, output: str | None = None) -> Net
     else:
         item, tensor = _asked_for(output, wired, where)
         chosen = _end(item, tensor, producer, depths)
-    return _leading_to(chosen, wired, where, _choice(chosen, ends, output))
+    return _leading_to(chosen, wired, where, (*_cut(chosen, producer), *_choice(chosen, ends, output)))
 
 
 def _depths(wired: Sequence[Wired]) -> dict[str, int]:
@@ -127,6 +127,8 @@ def _end(item: Wired, tensor: str, producer: Mapping[str, Wired], depths: Mappin
         score = at.inputs[0] if at.layer.type == "ArgMax" else score
         at = producer[at.inputs[0]]
     if at.layer.type != "Softmax":
+        # One probability per class says what the score below it says, but saturates.
+        score = at.inputs[0] if at.layer.type == "Sigmoid" and at.inputs[0] in producer else score
         return _End(item, None, score, weight, depths[tensor])
     if len(at.inputs) != 1:
         raise ModelError(f"{at.layer.place}: layer {at.name!r} (Softmax) expects one bottom, found {len(at.inputs)}")
@@ -147,6 +149,13 @@ def _asked_for(output: str, wired: Sequence[Wired], where: str) -> tuple[Wired, 
         names = [item.name for item in wired] + [tensor for item in wired for tensor in item.outputs]
         raise ModelError(f"{where}: there is no output {output!r}", hint=did_you_mean(output, names))
     return found[-1]
+
+
+def _cut(chosen: _End, producer: Mapping[str, Wired]) -> tuple[str, ...]:
+    """Say where probabilities that no softmax makes were left out."""
+    if chosen.softmax or chosen.item.layer.type != "Sigmoid" or chosen.output not in producer:
+        return ()
+    return (f"the scores are {chosen.output!r}, below the last Sigmoid",)
 
 
 def _choice(chosen: _End, ends: Sequence[_End], asked: str | None) -> tuple[str, ...]:
