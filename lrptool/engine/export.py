@@ -10,7 +10,6 @@ from onnx import helper
 from lrptool.engine.emit import emit
 from lrptool.graph import Graph
 
-
 _SPOKEN = {"L2Normalize": "Div", "RMSNormalization": "Div"}
 """Operators that readers find by one of another kind: it has their name."""
 

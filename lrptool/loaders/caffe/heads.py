@@ -70,9 +70,9 @@ class _End:
 def select(wired: Sequence[Wired], where: str, output: str | None = None) -> Network:
     """Find the scores and keep what leads to them.
 
-    The scores stand below a Softmax that nothing reads, or below a last Sigmoid. Of several, the main one is that with the largest loss_weight,
+    The scores stand below a Softmax that nothing reads. Of several, the main one is that with the largest loss_weight,
     then the deepest, then the last: the others are there to help training. Without any, they are what the last layer
-    writes.
+    writes, or what it reads where that is a Sigmoid.
 
     Parameters
     ----------
