@@ -116,6 +116,7 @@ from lrptool.ops.base import (
     WeightPart,
 )
 from lrptool.ops.builder import GraphBuilder
+from lrptool.ops.movement import moved, moves_values
 from lrptool.ops.registry import known_operators, operator
 
 __all__ = [
@@ -141,7 +142,9 @@ __all__ = [
     "known_operators",
     "lrn",
     "matmul",
+    "moved",
     "movement",
+    "moves_values",
     "operator",
     "pooling",
     "pooling_nd",

@@ -114,6 +114,30 @@ def complain(node: Node, found_shape: Shape, **attributes: Attribute) -> ModelEr
     return misfit(node, f"{found} does not fit an input of shape {found_shape}")
 
 
+_RENAMED = ("Flatten", "Reshape")
+
+
+def moves_values(node: Node) -> bool:
+    """Whether a node's only output holds the values of its only input and constants, in other places."""
+    found = operator(node.op, node.name)
+    interpolates = node.attributes.get("mode") in ("linear", "cubic")
+    return node.op in _RENAMED or (isinstance(found, Movement) and not interpolates)
+
+
+def moved(node: Node, graph: Graph, values: Values) -> Values:
+    """Return values of one item, (1, …), where such a node puts them."""
+    shape = (1, *graph.tensors[node.outputs[0]].item_shape)
+    found = operator(node.op, node.name)
+    if not isinstance(found, Movement):
+        return values.reshape(shape)
+    result: Values = found.move(node, values, 0)
+    padding = node.attributes.get("value", 0)
+    if node.op == "Pad" and padding:
+        outside = found.move(node, np.zeros(values.shape, np.int8), 1).astype(bool)
+        result = np.where(outside, np.asarray(padding, values.dtype), result)
+    return result.reshape(shape)
+
+
 @register
 class Transpose(Movement):
     """Axes in another order."""
