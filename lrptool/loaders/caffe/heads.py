@@ -12,6 +12,8 @@ from lrptool.loaders.caffe.wiring import Wired
 
 _CARRIERS = frozenset({"ArgMax", "Flatten", "Reshape", "Split"})
 """What may stand behind the last Softmax without being an output of its own."""
+_CLASSIFIERS = frozenset({"Bias", "Convolution", "InnerProduct", "Scale"})
+"""What writes scores for a last Sigmoid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def select(wired: Sequence[Wired], where: str, output: str | None = None) -> Net
 
     The scores stand below a Softmax that nothing reads. Of several, the main one is that with the largest loss_weight,
     then the deepest, then the last: the others are there to help training. Without any, they are what the last layer
-    writes, or what it reads where that is a Sigmoid.
+    writes, or what it reads where that is a Sigmoid behind a layer with weights.
 
     Parameters
     ----------
@@ -127,12 +129,17 @@ def _end(item: Wired, tensor: str, producer: Mapping[str, Wired], depths: Mappin
         score = at.inputs[0] if at.layer.type == "ArgMax" else score
         at = producer[at.inputs[0]]
     if at.layer.type != "Softmax":
-        # One probability per class says what the score below it says, but saturates.
-        score = at.inputs[0] if at.layer.type == "Sigmoid" and at.inputs[0] in producer else score
+        score = at.inputs[0] if _reads_scores(at, producer) else score
         return _End(item, None, score, weight, depths[tensor])
     if len(at.inputs) != 1:
         raise ModelError(f"{at.layer.place}: layer {at.name!r} (Softmax) expects one bottom, found {len(at.inputs)}")
     return _End(item, at, at.inputs[0], weight, depths[tensor])
+
+
+def _reads_scores(item: Wired, producer: Mapping[str, Wired]) -> bool:
+    """Whether a layer is a Sigmoid over scores: its probabilities say what they say, but saturate."""
+    below = producer.get(item.inputs[0]) if item.layer.type == "Sigmoid" and item.inputs else None
+    return below is not None and below.layer.type in _CLASSIFIERS
 
 
 def _asked_for(output: str, wired: Sequence[Wired], where: str) -> tuple[Wired, str]:
@@ -153,7 +160,7 @@ def _asked_for(output: str, wired: Sequence[Wired], where: str) -> tuple[Wired, 
 
 def _cut(chosen: _End, producer: Mapping[str, Wired]) -> tuple[str, ...]:
     """Say where probabilities that no softmax makes were left out."""
-    if chosen.softmax or chosen.item.layer.type != "Sigmoid" or chosen.output not in producer:
+    if chosen.softmax or not _reads_scores(chosen.item, producer):
         return ()
     return (f"the scores are {chosen.output!r}, below the last Sigmoid",)
 
