@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Any
 from lrptool.version import VERSION
 
 if TYPE_CHECKING:
-    from lrptool.api import Explanation, Model, load
+    from lrptool.api import Explanation, Model, check, convert, load
     from lrptool.errors import LrpError
     from lrptool.rules import Composite
 
 __version__ = VERSION
-__all__ = ["Composite", "Explanation", "LrpError", "Model", "__version__", "load"]
+__all__ = ["Composite", "Explanation", "LrpError", "Model", "__version__", "check", "convert", "load"]
 
 _HOMES = {
     "Composite": "lrptool.rules",
     "Explanation": "lrptool.api",
     "LrpError": "lrptool.errors",
     "Model": "lrptool.api",
+    "check": "lrptool.api",
+    "convert": "lrptool.api",
     "load": "lrptool.api",
 }
 

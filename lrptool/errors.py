@@ -6,10 +6,10 @@
     ├─ InputError            5       image, array shape, unknown target
     ├─ ConfigError           6       composite or card: all problems at once, unknown keys with "did you mean"
     ├─ OutputError           9       a result that cannot be written: no permission, existing file, full disk
-    └─ NumericError          7       non-finite relevance, with node and rule
+    └─ NumericError          7       non-finite relevance, with node and rule; scores that should be equal and are not
 
-2 is a usage error, 130 is Ctrl-C, 8 a batch in which some inputs failed. Any other exception is a defect of lrptool and
-keeps its traceback. The library raises these; it never prints and never exits.
+2 is a usage error, 130 is Ctrl-C, 7 also a check that fails, 8 a batch in which some inputs failed. Any other exception
+is a defect of lrptool and keeps its traceback. The library raises these; it never prints and never exits.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class OutputError(LrpError):
 
 
 class NumericError(LrpError):
-    """Relevance that is not finite; names the node and its rule."""
+    """Relevance that is not finite, with node and rule; scores that should be equal and are not."""
 
     exit_code = ExitCode.NUMERIC
 

@@ -152,4 +152,4 @@ def multi_label() -> Family:
     net = Net((3, 24, 24))
     h = net.dense(net.pool(net.inplace("TanH", net.conv("data", 8, 5)), 2, 2, method="AVE"), 20, "fc8")
     net.add("Sigmoid", h, top="prob")
-    return Family(net.text, {"prob": (20,)}, head="logits")
+    return Family(net.text, {"fc8": (20,)}, head="logits", notes=1)

@@ -50,7 +50,7 @@ def test_as_the_documentation_shows_it() -> None:
 
 
 def test_public_names_come_when_they_are_asked_for() -> None:
-    names = {"Composite", "Explanation", "LrpError", "Model", "__version__", "load"}
+    names = {"Composite", "Explanation", "LrpError", "Model", "__version__", "check", "convert", "load"}
     assert set(lrptool.__all__) == set(dir(lrptool)) == names
     assert all(getattr(lrptool, name) for name in names)
     with pytest.raises(AttributeError, match="no attribute 'laod'"):

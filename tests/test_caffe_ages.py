@@ -165,7 +165,7 @@ def test_lines_of_layers_are_told_in_every_way_of_writing(tmp_path: Path) -> Non
     ("kind", "advice"),
     [
         ("PriorBox", "detector"), ("LSTM", "export it to ONNX"), ("Python", "what its code computes"),
-        ("Convolutoin", "did you mean 'Convolution'"), ("ROIPooling", "output=NAME"), ("Zzz", "known:"),
+        ("Convolutoin", "did you mean 'Convolution'"), ("ROIPooling", "--head NAME"), ("Zzz", "known:"),
     ],
 )  # fmt: skip
 def test_unknown_types_come_with_advice(tmp_path: Path, kind: str, advice: str) -> None:

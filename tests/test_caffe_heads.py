@@ -28,7 +28,7 @@ def test_the_deepest_of_several_softmax_heads_is_the_main_one(tmp_path: Path) ->
     ):
         loaded = load_text(tmp_path, text)
         assert (loaded.graph.output, loaded.graph.head) == ("main_ip", "softmax")
-        (note,) = [note for note in loaded.notes if "output=NAME" in note]
+        (note,) = [note for note in loaded.notes if "--head NAME" in note]
         assert "the scores are 'main_ip' (main); other outputs: aux" in note
 
 
@@ -47,12 +47,20 @@ def test_what_counts_most_in_training_goes_before_depth(tmp_path: Path) -> None:
     assert any("other outputs: loss2" in note for note in loaded.notes)
 
 
+def test_a_last_sigmoid_is_cut_off_and_one_inside_is_not(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, DEEP + head("main", "b", kind="Sigmoid"))
+    assert (loaded.graph.output, loaded.graph.head) == ("main_ip", "logits")
+    assert "the scores are 'main_ip', below the last Sigmoid" in loaded.notes
+    inside = load_text(tmp_path, DEEP + layer("gate", "Sigmoid", "b", "b") + head("main", "b"))
+    assert inside.graph.node("gate").op == "Sigmoid"
+
+
 def test_an_accuracy_that_reads_the_same_scores_is_no_other_output(tmp_path: Path) -> None:
     text = DEEP + head("loss", "b", kind="SoftmaxWithLoss") + layer("prob", "Softmax", "loss_ip", "prob")
     text += layer("top1", "Accuracy", "loss_ip", "top1") + layer("f1", "MulticlassAccuracy", "loss_ip", "f1")
     loaded = load_text(tmp_path, text)
     assert loaded.graph.output == "loss_ip"
-    assert not any("output=NAME" in note for note in loaded.notes)
+    assert not any("--head NAME" in note for note in loaded.notes)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +76,7 @@ def test_an_accuracy_that_reads_the_same_scores_is_no_other_output(tmp_path: Pat
 def test_another_output_is_taken_by_name(tmp_path: Path, output: str, tensor: str, kind: str, nodes: int) -> None:
     loaded = load_text(tmp_path, DEEP + head("aux", "a") + head("main", "b"), output=output)
     assert (loaded.graph.output, loaded.graph.head, len(loaded.graph.nodes)) == (tensor, kind, nodes)
-    assert not any("output=NAME" in note for note in loaded.notes)
+    assert not any("--head NAME" in note for note in loaded.notes)
 
 
 def test_a_blob_that_is_overwritten_is_taken_as_it_ends(tmp_path: Path) -> None:

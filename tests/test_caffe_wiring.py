@@ -42,10 +42,10 @@ def test_the_input_itself_may_be_overwritten(tmp_path: Path) -> None:
 
 
 def test_names_that_are_taken_or_missing(tmp_path: Path) -> None:
-    text = INPUT + layer("r", "ReLU", "data", "a") + layer("r", "TanH", "a", "b") + layer("", "Sigmoid", "b", "c")
+    text = INPUT + layer("r", "ReLU", "data", "a") + layer("r", "TanH", "a", "b") + layer("", "AbsVal", "b", "c")
     loaded = load_text(tmp_path, text)
-    assert names(loaded) == ["r", "r#2", "Sigmoid"]
-    assert any("r#2, Sigmoid" in note for note in loaded.notes)
+    assert names(loaded) == ["r", "r#2", "AbsVal"]
+    assert any("r#2, AbsVal" in note for note in loaded.notes)
 
 
 def test_helpers_do_not_take_a_layers_name(tmp_path: Path) -> None:

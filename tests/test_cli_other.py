@@ -26,7 +26,7 @@ from lrptool.version import VERSION
 from tests.command import DIGIT, EIGHT, lenet, listing, run
 from tests.conftest import ROOT
 
-COMMANDS = ("explain", "predict", "inspect", "models", "rules", "composites")
+COMMANDS = ("explain", "predict", "inspect", "check", "convert", "models", "rules", "composites")
 
 
 @pytest.fixture(autouse=True)

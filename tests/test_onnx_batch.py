@@ -278,7 +278,7 @@ OPEN = model(
 def test_open_sizes(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"input 'x': its size is left open: \(N, 3, \?, \?\)") as caught:
         load(OPEN, tmp_path)
-    assert caught.value.hint == "pass input_shape=(channels, height, width)"
+    assert caught.value.hint == "give --input-shape C,H,W (in Python input_shape=(C, H, W))"
     for given in ((3, 9, 8), (1, 3, 9, 8)):
         assert load(OPEN, tmp_path, input_shape=given).input.shape == (None, 3, 9, 8)
     with pytest.raises(ModelError, match=r"input_shape of \(1, 9, 8\) does not fit \(N, 3, \?, \?\)"):
@@ -359,7 +359,7 @@ def test_labels_beside_probabilities(tmp_path: Path) -> None:
     made.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
     net = load_onnx(save(made, tmp_path))
     assert (net.graph.output, net.graph.head) == ("s", "softmax")
-    assert net.notes == ("the scores are 's'; other outputs were left out: label",)
+    assert net.notes == ("the scores are 's'; other outputs were left out: label (--head NAME takes one)",)
 
 
 def test_the_deepest_of_several_heads(tmp_path: Path) -> None:
@@ -369,7 +369,7 @@ def test_the_deepest_of_several_heads(tmp_path: Path) -> None:
     made.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((5, 3), np.float32), "v"))
     net = load_onnx(save(made, tmp_path))
     assert net.graph.output == "late"
-    assert net.notes == ("the scores are 'late'; other outputs were left out: early",)
+    assert net.notes == ("the scores are 'late'; other outputs were left out: early (--head NAME takes one)",)
     early = load_onnx(save(made, tmp_path), output="early")
     assert (early.graph.output, early.graph.head) == ("s", "softmax")
     assert load(made, tmp_path, output="r").output == "r"

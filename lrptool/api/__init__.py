@@ -1,5 +1,7 @@
 """The library's public face: `load`, `Model`, `Explanation`. The command line goes through the same functions."""
 
+from lrptool.api.checking import CHECKED, Parity, Report, check, random_image
+from lrptool.api.converting import Conversion, convert
 from lrptool.api.explanation import Explanation
 from lrptool.api.loading import PREPROCESS_KEYS, load
 from lrptool.api.model import BATCH_SIZE, DEFAULT_COMPOSITE, Model, Prediction
@@ -8,12 +10,19 @@ from lrptool.api.save import Style
 
 __all__ = [
     "BATCH_SIZE",
+    "CHECKED",
     "DEFAULT_COMPOSITE",
     "PREPROCESS_KEYS",
+    "Conversion",
     "Explanation",
     "Model",
+    "Parity",
     "Prediction",
+    "Report",
     "Style",
+    "check",
+    "convert",
     "load",
+    "random_image",
     "record_of",
 ]

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lrptool.api.model import Model
+from lrptool.api.stored import Stored, stored_in
 from lrptool.engine import canonise
 from lrptool.errors import ConfigError, ModelError, UnsupportedError, did_you_mean
 from lrptool.graph import Graph
@@ -94,18 +95,20 @@ def load(
         raise ConfigError(f"load: unknown option '{unknown[0]}'", hint=did_you_mean(unknown[0], PREPROCESS_KEYS))
     located = locate(model, weights, models_dir, partial(fetch, allowed=allow_fetch, watch=watch))
     card = located.card
-    net = _read(located, input_shape, output or (card.output.node if card else None))
+    read = partial(_read, located, input_shape, output or (card.output.node if card else None))
+    net = read()
     if len(net.graph.input.item_shape) != 3:
         raise UnsupportedError(
             f"{located.architecture}: expected an input (N, C, H, W), found {net.graph.input.shape}",
-            hint="pass input_shape=(channels, height, width) where an image can be brought to that shape",
+            hint="give --input-shape C,H,W where an image can be brought to that shape",
         )
     notes = [*net.notes, *_card_notes(located, net.sha256)]
-    settings, assumed = _settings(card, net, preprocess, models_dir)
+    stored = stored_in(net.metadata)
+    settings, assumed = _settings(card, net, stored, preprocess, models_dir)
     notes += assumed
     graph = _headed(canonise(net.graph), None if output else card)
     classes = graph.tensors[graph.output].item_shape[0]
-    lines = _label_lines(card, labels)
+    lines = _label_lines(card, labels) or stored.labels
     if lines is not None and len(lines) != classes:
         notes.append(f"{len(lines)} class names for {classes} classes: names are left out")
     return Model(
@@ -115,9 +118,12 @@ def load(
         labels=Labels.of(lines, classes),
         sha256=net.sha256,
         random_weights=str(located.weights) if isinstance(located.weights, str) else None,
-        default_composite=card.default_composite if card else None,
+        default_composite=card.default_composite if card else stored.composite,
         notes=tuple(notes),
         threads=threads,
+        probabilities=net.probabilities,
+        original=net.original,
+        reread=lambda: read().graph,
     )
 
 
@@ -162,9 +168,9 @@ def _headed(graph: Graph, card: Card | None) -> Graph:
 
 
 def _settings(
-    card: Card | None, net: LoadedNet, given: dict[str, Any], models_dir: str | Path | None
+    card: Card | None, net: LoadedNet, stored: Stored, given: dict[str, Any], models_dir: str | Path | None
 ) -> tuple[Preprocess, list[str]]:
-    """Return the preprocessing the card and the caller ask for, and what had to be assumed."""
+    """Return the preprocessing that card or file and the caller ask for, and what had to be assumed."""
     channels, *size_of_input = net.graph.input.item_shape
     size = (size_of_input[0], size_of_input[1])
     if card is not None:
@@ -177,6 +183,8 @@ def _settings(
                 f"the network takes {size[0]}×{size[1]} pixels, the card says {settings.size[0]}×{settings.size[1]}"
             ]
             settings = replace(settings, size=size)
+    elif stored.preprocess:
+        settings, notes = Preprocess(size, **stored.preprocess), []
     else:
         order: Literal["GRAY", "BGR", "RGB"] = "GRAY" if channels == 1 else net.channels
         settings = Preprocess(size, channels=order, raw_scale=net.raw_scale)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from lrptool.engine import (
 from lrptool.errors import ConfigError, InputError, NumericError
 from lrptool.graph import Array, Graph
 from lrptool.imaging import Preprocessing, check_array, load_array, load_image, to_rgb
+from lrptool.loaders import Original
 from lrptool.rules import Composite
 from lrptool.zoo import Labels
 
@@ -77,6 +78,12 @@ class Model:
         What a user should know of the loading.
     threads : int
         0: as many as there are cores.
+    probabilities : str or None
+        What the file calls the probabilities made of the scores, where it makes any.
+    original : Original or None
+        The file for other runtimes, where it is one.
+    reread : callable or None
+        Reads the network from its files once more.
     """
 
     name: str
@@ -88,8 +95,16 @@ class Model:
     default_composite: str | None = None
     notes: tuple[str, ...] = ()
     threads: int = 0
+    probabilities: str | None = None
+    original: Original | None = None
+    reread: Callable[[], Graph] | None = field(default=None, repr=False)
     _compiled: dict[Any, Any] = field(default_factory=dict, repr=False)
     _lock: Any = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def source(self) -> Graph:
+        """The network as its loader made it, read anew: kept, it would be all weights a second time."""
+        return self.graph if self.reread is None else self.reread()
 
     def program(self, composite: str | Composite | None = None) -> Program:
         """Return the network compiled with a composite; the same one is compiled once."""
@@ -190,13 +205,16 @@ class Model:
         NumericError
             Scores that are not finite.
         """
-        values = self.read(x)
-        forward = self._once("predict", lambda: Forward(self.graph, [self.graph.output], self.threads))
-        parts = [scores_of(forward(part)[self.graph.output]) for part in _chunks(values, batch_size)]
+        parts = [scores_of(self.output(part)) for part in _chunks(self.read(x), batch_size)]
         scores = np.concatenate(parts)
         if not np.isfinite(scores).all():
             raise NumericError(f"model '{self.name}': its scores are not finite", hint="are these the right weights?")
         return Prediction(scores, probabilities_of(scores, self.graph.head))
+
+    def output(self, x: Array) -> Array:
+        """Return the tensor with the scores, (N, classes, …), for a batch float32 (N, C, H, W)."""
+        forward: Forward = self._once("predict", lambda: Forward(self.graph, [self.graph.output], self.threads))
+        return forward(x)[self.graph.output]
 
     def explain(
         self,

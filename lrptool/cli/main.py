@@ -15,7 +15,7 @@ from lrptool.cli.talk import complain
 from lrptool.errors import ExitCode, LrpError, OutputError
 from lrptool.version import VERSION
 
-_COMMANDS = ("explain", "predict", "inspect", "models", "rules", "composites")
+_COMMANDS = ("explain", "predict", "inspect", "check", "convert", "models", "rules", "composites")
 
 
 class Commands(click.Group):

@@ -43,6 +43,19 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]  # generic only in newer
         return size
 
 
+class InputShape(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions
+    """The shape of the network's input: C,H,W or N,C,H,W."""
+
+    name = "C,H,W"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the sizes."""
+        words = str(value).replace("x", ",").replace("×", ",").split(",")
+        if len(words) not in (3, 4) or not all(word.strip().isdecimal() and int(word) for word in words):
+            self.fail(f"expected three or four sizes such as 3,224,224, found {value!r}", param, ctx)
+        return tuple(map(int, words))
+
+
 def _stack(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
     """Return one decorator out of several, applied so that help lists them in this order."""
 
@@ -64,7 +77,16 @@ def model_options(function: _F) -> _F:
             metavar="NAME|FILE",
             help="A model's name (see lrptool models list), a folder with a card, a .prototxt, .caffemodel or .onnx.",
         ),
+        network_options,
+    )(function)
+
+
+def network_options(function: _F) -> _F:
+    """Add what goes with a model, however it is named."""
+    return _stack(
         click.option("-w", "--weights", metavar="FILE|random[:SEED]", help="The .caffemodel, or random weights."),
+        click.option("--head", metavar="NAME", help="Layer or tensor with the scores, where a network has several."),
+        click.option("--input-shape", type=InputShape(), help="Size of the input, where the file leaves it open."),
         click.option("--models-dir", metavar="DIR", help="Where to look for models first; see also LRPTOOL_MODELS."),
         click.option("--no-fetch", is_flag=True, help="Never fetch a model; LRPTOOL_OFFLINE=1 does the same."),
         click.option("--labels", metavar="FILE", help="Class names, one per line, instead of the card's."),
@@ -129,7 +151,7 @@ def _mean(text: str) -> Any:
 
 def open_model(given: Mapping[str, Any], *, quiet: bool) -> Model:
     """Load the model that the options name; it is fetched where it is not here."""
-    for option in ("model", "weights", "labels"):
+    for option in ("model", "weights", "labels", "head"):
         if given[option] == "":
             raise click.BadParameter("expected a name or a file, found nothing", param_hint=f"--{option}")
     from lrptool.api import load  # noqa: PLC0415
@@ -143,6 +165,8 @@ def open_model(given: Mapping[str, Any], *, quiet: bool) -> Model:
         threads=given["threads"],
         allow_fetch=not given["no_fetch"],
         watch=Progress(quiet=quiet),
+        input_shape=given["input_shape"],
+        output=given["head"],
         **preprocess_of(given),
     )
 

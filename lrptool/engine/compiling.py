@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -14,13 +14,11 @@ from lrptool.engine.shares import ShareStep, reads_input, reads_output
 from lrptool.errors import ConfigError
 from lrptool.graph import Graph, Node
 from lrptool.kernels import Place
-from lrptool.ops import Passage, Placing, Values, operator
+from lrptool.ops import Passage, Placing, Values, moved, moves_values, operator
 from lrptool.rules import Composite, Rule
 
 Activations = Mapping[str, Values]
 Bounds = tuple[Values, Values]
-
-_MOVES_VALUES = ("Flatten", "Reshape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +94,13 @@ class Compiler:
         inputs = tuple(name for name in node.inputs if name in graph.tensors)
         specs = [graph.tensors[name] for name in inputs]
         rectified = self._rectified(node, rule)
+        bare, bounds = self._boxed(node, rule) if rule.name == "zbox" else (rule, None)
         step = ShareStep(
-            rule,
+            bare,
             linear,
             [spec.item_shape for spec in specs],
             nonnegative=all(spec.nonnegative for spec in specs),
-            bounds=self._bounds_at(node) if rule.name == "zbox" else None,
+            bounds=bounds,
             rectified=rectified is not None,
         )
         denominators = {
@@ -161,21 +160,34 @@ class Compiler:
             return None
         return readers[0].outputs[0] if self._vanishing.get(node.outputs[0], False) else None
 
-    def _bounds_at(self, node: Node) -> Bounds | None:
-        """Return the bounds of the pixels in the shape of a node's input, which has to hold nothing but the pixels."""
-        graph, source = self._graph, node.inputs[0]
-        while source in self._producers and self._producers[source].op in _MOVES_VALUES:
-            source = self._producers[source].inputs[0]
+    def _boxed(self, node: Node, rule: Rule) -> tuple[Rule, Bounds | None]:
+        """Return a zbox rule, and the bounds of the pixels in the shape of a node's input.
+
+        The input has to hold nothing but the pixels. Bounds per channel are moved as the pixels are: a rule that brings
+        its own is returned without them.
+        """
+        graph, moves = self._graph, list[Node]()
+        source = next(name for name in node.inputs if name in graph.tensors)
+        while source in self._producers and moves_values(self._producers[source]):
+            moves.append(self._producers[source])
+            source = moves[-1].inputs[0]
         if source != graph.input.name:
             raise ConfigError(
                 f"rule 'zbox' is for a layer that reads the pixels; node '{node.name}' does not",
                 hint="match it with {position: first}, or take another rule for the first layer",
             )
-        if self._bounds is None:
-            return None
-        shape = graph.tensors[node.inputs[0]].item_shape
-        low, high = (np.broadcast_to(bound, graph.input.item_shape).reshape(shape) for bound in self._bounds)
-        return low, high
+        given, item = self._bounds, graph.input.item_shape
+        own = [np.asarray(bound, np.float64) for bound in (rule["low"], rule["high"]) if bound is not None]
+        if moves and {bound.size for bound in own} - {1} == {item[0]}:
+            channels = (-1, *(1,) * (len(item) - 1))
+            given = own[0].reshape(channels), own[1].reshape(channels)
+            rule = replace(rule, parameters=tuple(kv for kv in rule.parameters if kv[0] not in ("low", "high")))
+        if given is None:
+            return rule, None
+        low, high = (np.broadcast_to(bound, item)[None] for bound in given)
+        for move in reversed(moves):
+            low, high = moved(move, graph, low), moved(move, graph, high)
+        return rule, (low[0], high[0])
 
 
 def _add_treatment(

@@ -16,7 +16,7 @@ from lrptool.engine.forward import Forward
 from lrptool.engine.plan import Plan
 from lrptool.errors import NumericError
 from lrptool.graph import Graph
-from lrptool.graph.passes import drop_identities, fold_batch_norm, mark_nonnegative, prune
+from lrptool.graph.passes import drop_identities, fold_batch_norm, fold_forward, mark_nonnegative, prune
 from lrptool.kernels import give_back
 from lrptool.ops import Values, operator
 from lrptool.rules import Composite
@@ -27,7 +27,7 @@ _PLANS = 4
 
 def canonise(graph: Graph) -> Graph:
     """Return the graph the engine works on: identities gone, batch norms folded, signs known; same scores."""
-    folded = fold_batch_norm(drop_identities(prune(graph)))
+    folded = fold_forward(fold_batch_norm(drop_identities(prune(graph))))
     return mark_nonnegative(folded, lambda node, known: operator(node.op, node.name).nonnegative(node, known))
 
 

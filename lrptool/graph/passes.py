@@ -16,6 +16,10 @@ _FOLDED = ("Conv", "Gemm", "BatchNormalization")
 """Operators a normalisation behind them can be folded into: their weights have the output channels on axis 0."""
 
 
+_JOINED = ("Conv", "Gemm")
+"""Operators a normalisation in front of them can be folded into: their weights have the input channels on axis 1."""
+
+
 def prune(graph: Graph) -> Graph:
     """Keep only the nodes, constants and tensors that the output depends on."""
     needed = {graph.output}
@@ -57,7 +61,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
     """Fold a batch normalisation into the convolution, dense layer or normalisation that alone feeds it.
 
     W' = w W and b' = w (b − mean) + shift, with w = scale / √(variance + ε): exact, zero padding included, because the
-    layer comes first. A normalisation in front of a layer stays: its shift does not reach the padding.
+    layer comes first.
     """
     readers = {name: len(nodes) for name, nodes in graph.consumers.items()}
     constants = dict(graph.constants)
@@ -98,6 +102,49 @@ def _folded(layer: Node, norm: Node, constants: Mapping[str, Array]) -> tuple[No
     added = {f"{layer.name}/{key}+{norm.name}": value.astype(np.float32) for key, value in values.items()}
     inputs = (layer.inputs[0], *added)
     return replace(layer, inputs=inputs, outputs=norm.outputs, attributes=attributes), added
+
+
+def fold_forward(graph: Graph) -> Graph:
+    """Fold a batch normalisation into the convolution or dense layer that alone reads it, where that is exact.
+
+    W' = W w and b' = b + Σ W shift. Padding is put around what was normalised, so a shift that is not zero may only
+    join a convolution that pads nothing.
+    """
+    readers = graph.consumers
+    constants = dict(graph.constants)
+    source: dict[str, str] = {}
+    made: dict[str, Node] = {}
+    for node in graph.nodes:
+        layer = next(iter(readers.get(node.outputs[0], ())), None)
+        if node.op != "BatchNormalization" or layer is None or node.outputs[0] == graph.output:
+            continue
+        if len(readers[node.outputs[0]]) == 1 and layer.inputs[0] == node.outputs[0] and layer.op in _JOINED:
+            factor, offset = _affine(node, constants)
+            if not offset.any() or not any(layer.ints("pads") if layer.op == "Conv" else ()):
+                made[layer.name], added = _joined(layer, node, factor, offset, constants)
+                constants.update(added)
+                source[node.name] = node.inputs[0]
+    if not made:
+        return graph
+    nodes = tuple(made.get(node.name, node) for node in graph.nodes if node.name not in source)
+    return prune(replace(graph, nodes=nodes, constants=constants))
+
+
+def _joined(
+    layer: Node, norm: Node, factor: NDArray[np.float64], offset: NDArray[np.float64], constants: Mapping[str, Array]
+) -> tuple[Node, dict[str, Array]]:
+    """Return a layer with the normalisation in front of it in its weights, and its new constants."""
+    weight = constants[layer.inputs[1]].astype(np.float64)
+    groups = layer.integer("group", 1) if layer.op == "Conv" else 1
+    # Output channels of one group read the input channels of that group.
+    inside = np.repeat(np.stack([factor, offset]).reshape(2, groups, -1), len(weight) // groups, axis=1)
+    scale, shift = inside.reshape(2, *weight.shape[:2], *(1,) * (weight.ndim - 2))
+    bias = (weight * shift).reshape(len(weight), -1).sum(axis=1)
+    if len(layer.inputs) > 2:
+        bias += constants[layer.inputs[2]]
+    values = {"weight": weight * scale, "bias": bias}
+    added = {f"{layer.name}/{norm.name}+{key}": value.astype(np.float32) for key, value in values.items()}
+    return replace(layer, inputs=(norm.inputs[0], *added)), added
 
 
 def _affine(norm: Node, constants: Mapping[str, Array]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,5 +1,5 @@
 """Readers of model files: from a file to a `lrptool.graph.Graph`."""
 
-from lrptool.loaders.loaded import LoadedNet
+from lrptool.loaders.loaded import LoadedNet, Original
 
-__all__ = ["LoadedNet"]
+__all__ = ["LoadedNet", "Original"]

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
-from lrptool.graph import Graph
+from numpy.typing import NDArray
+
+from lrptool.graph import Array, Graph
+
+
+class Original(Protocol):
+    """A file that another runtime can run."""
+
+    def model(self) -> bytes:
+        """Return an ONNX model whose only output are the scores."""
+
+    def feeds(self, x: Array) -> dict[str, NDArray[Any]]:
+        """Return one image, float32 (1, C, H, W), as the model's input."""
+
+    @property
+    def integer(self) -> bool:
+        """Whether its images are whole numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +41,12 @@ class LoadedNet:
         The order of the colours that networks of this kind are trained with, where nobody says.
     raw_scale : float
         What white is for them, before a mean is subtracted.
+    probabilities : str or None
+        What the file calls the probabilities made of the scores, where it makes any.
+    original : Original or None
+        The file for other runtimes, where it is one.
+    metadata : mapping of str to str
+        What the file says of itself, by key.
     """
 
     graph: Graph
@@ -31,3 +54,6 @@ class LoadedNet:
     sha256: str | None = None
     channels: Literal["BGR", "RGB"] = "BGR"
     raw_scale: float = 255.0
+    probabilities: str | None = None
+    original: Original | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)

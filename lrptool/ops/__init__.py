@@ -103,6 +103,7 @@ from lrptool.ops import (
     sums,
 )
 from lrptool.ops.base import (
+    Kept,
     LinearMap,
     OnnxNode,
     Operator,
@@ -115,10 +116,12 @@ from lrptool.ops.base import (
     WeightPart,
 )
 from lrptool.ops.builder import GraphBuilder
+from lrptool.ops.movement import moved, moves_values
 from lrptool.ops.registry import known_operators, operator
 
 __all__ = [
     "GraphBuilder",
+    "Kept",
     "LinearMap",
     "OnnxNode",
     "Operator",
@@ -139,7 +142,9 @@ __all__ = [
     "known_operators",
     "lrn",
     "matmul",
+    "moved",
     "movement",
+    "moves_values",
     "operator",
     "pooling",
     "pooling_nd",

@@ -18,6 +18,9 @@ Values = NDArray[np.floating[Any]]
 """Activations or relevance, float32 in production and float64 in the tests, batch first."""
 
 
+Kept = Mapping[str, Values]
+"""Relevance per item, float64 (N,), by what kept it back: ``bias``, ``stabiliser`` and the like."""
+
 WeightKind = Literal["all", "pos", "neg", "squared", "one", "gamma-pos", "gamma-neg"]
 
 
@@ -122,12 +125,18 @@ class Treatment:
     at_zero : {"nothing", "as behind", "anything"}
         Relevance handed to an input of zero: always nothing; nothing where outputs of zero get nothing, because zero
         stays zero; or anything.
+    add_to : callable or None
+        Adds the same as tasks of a schedule.
+    keeps : callable or None
+        Passage with all activations → what it does not hand on, by cause, found without asking `redistribute`: by the
+        operator's own way forward. None: it hands on everything.
     """
 
     redistribute: Callable[[Passage], tuple[Values, ...]]
     reads: frozenset[str] = frozenset()
     at_zero: Literal["nothing", "as behind", "anything"] = "anything"
     add_to: Callable[[Placing, Node, Graph, Sequence[Place]], None] | None = None
+    keeps: Callable[[Passage], Kept] | None = None
 
 
 @dataclass(frozen=True, slots=True)

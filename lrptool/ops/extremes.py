@@ -8,7 +8,8 @@ import numpy as np
 
 from lrptool.graph import Node, Shape
 from lrptool.ops.axes import broadcast, reduce_to
-from lrptool.ops.base import Operator, Passage, Treatment, Values
+from lrptool.ops.base import Kept, Operator, Passage, Treatment, Values
+from lrptool.ops.kept import total
 from lrptool.ops.registry import register
 
 
@@ -23,7 +24,19 @@ def _winner(choose: Callable[..., Values]) -> Treatment:
             for k in passage.tensor_inputs
         )
 
-    return Treatment(route, reads=frozenset({"inputs"}), at_zero="as behind")
+    return Treatment(route, reads=frozenset({"inputs"}), at_zero="as behind", keeps=_won_by_constants)
+
+
+def _won_by_constants(passage: Passage) -> Kept:
+    """Relevance where a constant is the first to equal the output."""
+    y, open_ = passage.ys[0], np.ones(passage.ys[0].shape, bool)
+    kept = np.zeros(len(y))
+    for k, x in enumerate(passage.xs):
+        won = open_ & (x == y)
+        open_ &= ~won
+        if k not in passage.tensor_inputs:
+            kept += total(np.where(won, passage.relevances[0], 0))
+    return {"constants": kept}
 
 
 _LARGEST, _SMALLEST = _winner(np.argmax), _winner(np.argmin)

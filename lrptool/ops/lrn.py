@@ -11,7 +11,8 @@ from lrptool.errors import UnsupportedError
 from lrptool.graph import Attribute, Graph, Node, Shape
 from lrptool.ops.activation import PASS
 from lrptool.ops.axes import stabilise
-from lrptool.ops.base import OnnxNode, Operator, Passage, Spelling, Treatment, Values, misfit
+from lrptool.ops.base import Kept, OnnxNode, Operator, Passage, Spelling, Treatment, Values, misfit
+from lrptool.ops.kept import by_proportion, by_quotient, total
 from lrptool.ops.registry import register
 
 _AXES = {"LRN": (1,), "LRNWithinChannel": (2, 3)}
@@ -68,11 +69,25 @@ def _taylor(passage: Passage) -> tuple[Values, ...]:
     −2 (α/n) β x_k x_i² scale_k^(−β−1). Source: Binder et al. 2016, doi:10.1007/978-3-319-44781-0_8.
     """
     n = _Normalisation(passage)
-    x, squares = n.x, n.x * n.x
-    own = x * (n.k + n.factor * squares) ** -n.beta
-    pull = -2 * n.factor * n.beta * x * n.scale ** (-n.beta - 1)
+    squares = n.x * n.x
+    own, pull = _expansion(n)
     s = n.r / stabilise(own + pull * (n.window(squares) - squares), passage.epsilon)
     return (own * s + squares * (n.window(pull * s, mirrored=True) - pull * s),)
+
+
+def _expansion(n: _Normalisation) -> tuple[Values, Values]:
+    """What output k sends to itself, and to a neighbour per square of the neighbour's value."""
+    own: Values = n.x * (n.k + n.factor * n.x * n.x) ** -n.beta
+    pull: Values = -2 * n.factor * n.beta * n.x * n.scale ** (-n.beta - 1)
+    return own, pull
+
+
+def _taylor_keeps(passage: Passage) -> Kept:
+    """The stabiliser's part of the shares."""
+    n = _Normalisation(passage)
+    own, pull = _expansion(n)
+    squares = n.x * n.x
+    return by_proportion(n.r, own + pull * (n.window(squares) - squares), passage.epsilon)
 
 
 def _gradient(passage: Passage) -> tuple[Values, ...]:
@@ -88,6 +103,15 @@ def _linearised(passage: Passage) -> tuple[Values, ...]:
     return (n.x * n.gradient(n.r / stabilise(y, passage.epsilon)),)
 
 
+def _linearised_keeps(passage: Passage) -> Kept:
+    """y less its derivative along x is the constant of the linearisation."""
+    n = _Normalisation(passage)
+    y = n.x * n.scale**-n.beta
+    along = y * (1 - 2 * n.beta * n.factor * n.window(n.x * n.x) / n.scale)
+    stable = stabilise(y, passage.epsilon)
+    return {**by_quotient(n.r, y, stable), "linearisation": total(n.r * (y - along) / stable)}
+
+
 _INPUTS = frozenset({"inputs"})
 
 
@@ -97,9 +121,9 @@ class _Lrn(Operator):
     default = "pass"
     treatments: ClassVar = {
         "pass": PASS,
-        "taylor": Treatment(_taylor, reads=_INPUTS, at_zero="nothing"),
+        "taylor": Treatment(_taylor, reads=_INPUTS, at_zero="nothing", keeps=_taylor_keeps),
         "gradient": Treatment(_gradient, reads=_INPUTS),
-        "linearised": Treatment(_linearised, reads=_INPUTS, at_zero="nothing"),
+        "linearised": Treatment(_linearised, reads=_INPUTS, at_zero="nothing", keeps=_linearised_keeps),
     }
 
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:

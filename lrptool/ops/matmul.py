@@ -10,7 +10,19 @@ from numpy.typing import DTypeLike
 
 from lrptool.graph import Graph, Node, Shape
 from lrptool.ops.axes import plain, reduce_to, stabilise
-from lrptool.ops.base import LinearMap, OnnxNode, Operator, Passage, Spelling, Treatment, Values, WeightPart, misfit
+from lrptool.ops.base import (
+    Kept,
+    LinearMap,
+    OnnxNode,
+    Operator,
+    Passage,
+    Spelling,
+    Treatment,
+    Values,
+    WeightPart,
+    misfit,
+)
+from lrptool.ops.kept import by_proportion
 from lrptool.ops.products import gate_strength
 from lrptool.ops.registry import register
 
@@ -161,6 +173,11 @@ def _values_only(passage: Passage) -> tuple[Values, ...]:
     return np.zeros_like(a), b * reduce_to(np.matmul(a.swapaxes(-1, -2), s), b.shape)
 
 
+def _keeps(passage: Passage) -> Kept:
+    """The stabiliser's part."""
+    return by_proportion(passage.relevances[0], np.matmul(*passage.xs), passage.epsilon)
+
+
 def _gradient(passage: Passage) -> tuple[Values, ...]:
     """R Bᵀ and Aᵀ R."""
     (a, b), r = passage.xs, passage.relevances[0]
@@ -180,8 +197,8 @@ class BilinearMatMul(Operator):
     name = "BilinearMatMul"
     default = "attnlrp"
     treatments = {
-        "attnlrp": Treatment(_halves, reads=_BOTH, at_zero="nothing"),
-        "cp-lrp": Treatment(_values_only, reads=_BOTH, at_zero="nothing"),
+        "attnlrp": Treatment(_halves, reads=_BOTH, at_zero="nothing", keeps=_keeps),
+        "cp-lrp": Treatment(_values_only, reads=_BOTH, at_zero="nothing", keeps=_keeps),
         "gradient": Treatment(_gradient, reads=frozenset({"inputs"})),
     }
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from lrptool.errors import ModelError
 from lrptool.graph import Attribute, Graph, Node, Shape
 from lrptool.ops.axes import normal_axes, normal_axis, plain
-from lrptool.ops.base import OnnxNode, Operator, Passage, Spelling, Treatment, Values, misfit
+from lrptool.ops.base import Kept, OnnxNode, Operator, Passage, Spelling, Treatment, Values, misfit
+from lrptool.ops.kept import total
 from lrptool.ops.registry import operator, register
 
 _NOWHERE = -1
@@ -113,6 +114,30 @@ def complain(node: Node, found_shape: Shape, **attributes: Attribute) -> ModelEr
     return misfit(node, f"{found} does not fit an input of shape {found_shape}")
 
 
+_RENAMED = ("Flatten", "Reshape")
+
+
+def moves_values(node: Node) -> bool:
+    """Whether a node's only output holds the values of its only input and constants, in other places."""
+    found = operator(node.op, node.name)
+    interpolates = node.attributes.get("mode") in ("linear", "cubic")
+    return node.op in _RENAMED or (isinstance(found, Movement) and not interpolates)
+
+
+def moved(node: Node, graph: Graph, values: Values) -> Values:
+    """Return values of one item, (1, …), where such a node puts them."""
+    shape = (1, *graph.tensors[node.outputs[0]].item_shape)
+    found = operator(node.op, node.name)
+    if not isinstance(found, Movement):
+        return values.reshape(shape)
+    result: Values = found.move(node, values, 0)
+    padding = node.attributes.get("value", 0)
+    if node.op == "Pad" and padding:
+        outside = found.move(node, np.zeros(values.shape, np.int8), 1).astype(bool)
+        result = np.where(outside, np.asarray(padding, values.dtype), result)
+    return result.reshape(shape)
+
+
 @register
 class Transpose(Movement):
     """Axes in another order."""
@@ -191,11 +216,23 @@ class Gather(Movement):
         return Spelling((OnnxNode("Gather", (node.inputs[0], name), node.outputs, attributes),), {name: indices})
 
 
+def _padded(passage: Passage) -> Kept:
+    """Relevance of what is put around the image, where that is a constant."""
+    node, r = passage.node, passage.relevances[0]
+    if node.attributes["mode"] != "constant":
+        return {}
+    size, pads, rank = r.shape, node.ints("pads"), r.ndim
+    around = np.ones(size, bool)
+    around[tuple(slice(pads[k], size[k] - pads[k + rank]) for k in range(rank))] = False
+    return {"padding": total(np.where(around, r, 0))}
+
+
 @register
 class Pad(Movement):
     """More values at the borders: a constant, the border's own, or the image mirrored."""
 
     name = "Pad"
+    treatments = {name: replace(route, keeps=_padded) for name, route in Movement.treatments.items()}
     modes = ("constant", "reflect", "edge")
 
     def check(self, node: Node, shape: Shape) -> None:

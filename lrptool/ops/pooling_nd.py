@@ -11,7 +11,19 @@ from numpy.typing import DTypeLike
 
 from lrptool.graph import Graph, Node, Shape
 from lrptool.ops.axes import stabilise
-from lrptool.ops.base import LinearMap, OnnxNode, Operator, Passage, Spelling, Treatment, Values, WeightPart, misfit
+from lrptool.ops.base import (
+    Kept,
+    LinearMap,
+    OnnxNode,
+    Operator,
+    Passage,
+    Spelling,
+    Treatment,
+    Values,
+    WeightPart,
+    misfit,
+)
+from lrptool.ops.kept import by_proportion
 from lrptool.ops.pooling import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
 from lrptool.ops.reduction import ReductionMap, route_to_first
 from lrptool.ops.registry import register
@@ -182,6 +194,12 @@ def _lp_proportion(passage: Passage) -> tuple[Values, ...]:
     return (parts * spread_over(r / stabilise(total, passage.epsilon), _axes(passage.node, passage.graph)),)
 
 
+def _lp_keeps(passage: Passage) -> Kept:
+    """The stabiliser's part."""
+    _, total, r = _powers(passage)
+    return by_proportion(r, total, passage.epsilon)
+
+
 def _lp_gradient(passage: Passage) -> tuple[Values, ...]:
     """Sign(x) |x|^(p − 1) Σ y^(1 − p) R; nothing where a window holds but zeros."""
     (x,), p = passage.xs, passage.node.integer("p")
@@ -198,7 +216,7 @@ class LpPool(Operator):
     name = "LpPool"
     default = "proportion"
     treatments = {
-        "proportion": Treatment(_lp_proportion, reads=frozenset({"inputs"}), at_zero="nothing"),
+        "proportion": Treatment(_lp_proportion, reads=frozenset({"inputs"}), at_zero="nothing", keeps=_lp_keeps),
         "gradient": Treatment(_lp_gradient, reads=frozenset({"inputs"})),
     }
 

@@ -11,7 +11,19 @@ from numpy.typing import DTypeLike
 
 from lrptool.graph import Attribute, Graph, Node, Shape
 from lrptool.ops.axes import normal_axes, plain, stabilise
-from lrptool.ops.base import LinearMap, OnnxNode, Operator, Passage, Spelling, Treatment, Values, WeightPart, misfit
+from lrptool.ops.base import (
+    Kept,
+    LinearMap,
+    OnnxNode,
+    Operator,
+    Passage,
+    Spelling,
+    Treatment,
+    Values,
+    WeightPart,
+    misfit,
+)
+from lrptool.ops.kept import by_proportion
 from lrptool.ops.registry import register
 
 
@@ -193,6 +205,12 @@ def _norm(contribution: Callable[[Values], Values], slope: Callable[[Values, Val
         z = stabilise(c.sum(axis=node.ints("axes"), keepdims=True), passage.epsilon)
         return (c * (_spread(passage.relevances[0], node, x.ndim) / z),)
 
+    def keeps(passage: Passage) -> Kept:
+        """The stabiliser's part."""
+        x, node = passage.xs[0], passage.node
+        z = contribution(x).sum(axis=node.ints("axes"), keepdims=True)
+        return by_proportion(_spread(passage.relevances[0], node, x.ndim), z, passage.epsilon)
+
     def gradient(passage: Passage) -> tuple[Values, ...]:
         """The plain derivative."""
         (x,), (y,), (r,) = passage.xs, passage.ys, passage.relevances
@@ -200,7 +218,7 @@ def _norm(contribution: Callable[[Values], Values], slope: Callable[[Values, Val
         return (r * slope(x, y),)
 
     return {
-        "proportion": Treatment(proportion, reads=frozenset({"inputs"}), at_zero="nothing"),
+        "proportion": Treatment(proportion, reads=frozenset({"inputs"}), at_zero="nothing", keeps=keeps),
         "gradient": Treatment(gradient, reads=frozenset({"inputs", "outputs"})),
     }
 

@@ -9,7 +9,8 @@ import numpy as np
 from lrptool.graph import Node, Shape
 from lrptool.ops.activation import PASS_ANYTHING
 from lrptool.ops.axes import normal_axis
-from lrptool.ops.base import Operator, Passage, Treatment, Values
+from lrptool.ops.base import Kept, Operator, Passage, Treatment, Values
+from lrptool.ops.kept import total
 from lrptool.ops.registry import register
 
 
@@ -24,9 +25,22 @@ def _taylor(passage: Passage) -> tuple[Values, ...]:
     return (np.where(s > 0, x, 0) * share,)
 
 
+def _taylor_keeps(passage: Passage) -> Kept:
+    """Of y_j, all but its derivative along x, y_j (x_j − Σ s x): the constant term's part of what arrives there."""
+    s, r = passage.ys[0], passage.relevances[0]
+    x = np.where(s > 0, passage.xs[0], 0)
+    mean = (s * x).sum(axis=passage.node.integer("axis"), keepdims=True)
+    return {"softmax": total(r * (1 - x + mean))}
+
+
 def _nothing(passage: Passage) -> tuple[Values, ...]:
     """The weights are taken as constants (Ali et al. 2022, arXiv:2202.07304)."""
     return (np.zeros_like(passage.relevances[0]),)
+
+
+def _everything(passage: Passage) -> Kept:
+    """Constants keep what they get."""
+    return {"softmax": total(passage.relevances[0])}
 
 
 def _softmax_gradient(passage: Passage) -> tuple[Values, ...]:
@@ -57,8 +71,8 @@ class Softmax(_AlongAxis):
     name = "Softmax"
     default = "attnlrp"
     treatments = {
-        "attnlrp": Treatment(_taylor, reads=frozenset({"inputs", "outputs"}), at_zero="nothing"),
-        "cp-lrp": Treatment(_nothing, at_zero="nothing"),
+        "attnlrp": Treatment(_taylor, reads=frozenset({"inputs", "outputs"}), at_zero="nothing", keeps=_taylor_keeps),
+        "cp-lrp": Treatment(_nothing, at_zero="nothing", keeps=_everything),
         "gradient": Treatment(_softmax_gradient, reads=frozenset({"outputs"})),
     }
 

@@ -16,7 +16,8 @@ import numpy as np
 from lrptool.graph import Graph, Node, Shape
 from lrptool.ops.activation import PASS, PASS_ANYTHING
 from lrptool.ops.axes import normal_axes, normal_axis, per_channel, plain, stabilise
-from lrptool.ops.base import Operator, Passage, Spelling, Treatment, Values, misfit
+from lrptool.ops.base import Kept, Operator, Passage, Spelling, Treatment, Values, misfit
+from lrptool.ops.kept import by_quotient, total
 from lrptool.ops.registry import operator, register
 from lrptool.ops.spelling import Words
 
@@ -43,10 +44,10 @@ class Statistics(Operator):
         shape, axes = self.together(node, values.shape)
         return prod(shape[axis] for axis in axes)
 
-    def scale(self, passage: Passage) -> Values | None:
-        """Return the scale, broadcastable to the input; None where there is none."""
+    def parameter(self, passage: Passage, k: int) -> Values | None:
+        """Return the scale (1) or the bias (2), broadcastable to the input; None where there is none."""
         rank = passage.xs[0].ndim
-        return per_channel(passage.xs[1], rank) if len(passage.xs) > 1 else None
+        return per_channel(passage.xs[k], rank) if len(passage.xs) > k else None
 
     def spread(self, node: Node, deviation: Values) -> tuple[Values, Values]:
         """Return what deviations are divided by, and its derivative by each of them."""
@@ -68,7 +69,7 @@ def _of(passage: Passage) -> Statistics:
 
 def _scaled(norm: Statistics, passage: Passage, r: Values) -> Values:
     """Times the scale."""
-    scale = norm.scale(passage)
+    scale = norm.parameter(passage, 1)
     return r if scale is None else r * scale.astype(r.dtype, copy=False)
 
 
@@ -85,6 +86,17 @@ def _detached(passage: Passage) -> tuple[Values, ...]:
     return (x * _centre(norm, node, s / spread),)
 
 
+def _detached_keeps(passage: Passage) -> Kept:
+    """Of z = (x − mean) w / σ + b, what b and the stabiliser take."""
+    norm, node, x = _of(passage), passage.node, passage.xs[0]
+    deviation = _centre(norm, node, x)
+    z = _scaled(norm, passage, deviation / norm.spread(node, deviation)[0])
+    bias = norm.parameter(passage, 2)
+    y = z if bias is None else z + bias
+    stable = stabilise(y, passage.epsilon)
+    return {**by_quotient(passage.relevances[0], y, stable), "bias": total(passage.relevances[0] * (y - z) / stable)}
+
+
 def _gradient(passage: Passage) -> tuple[Values, ...]:
     """The plain derivative, that of the spread included."""
     norm, node = _of(passage), passage.node
@@ -95,7 +107,7 @@ def _gradient(passage: Passage) -> tuple[Values, ...]:
     return (_centre(norm, node, r / spread) - pull * slope,)
 
 
-_DETACHED = Treatment(_detached, reads=frozenset({"inputs", "outputs"}), at_zero="nothing")
+_DETACHED = Treatment(_detached, reads=frozenset({"inputs", "outputs"}), at_zero="nothing", keeps=_detached_keeps)
 _GRADIENT = Treatment(_gradient, reads=frozenset({"inputs"}))
 _CENTRED = {"pass": PASS_ANYTHING, "detached": _DETACHED, "gradient": _GRADIENT}
 _SCALED = {"pass": PASS, "gradient": _GRADIENT}
@@ -184,9 +196,9 @@ class _OverTail(Statistics):
         """The last axes."""
         return tuple(shape), _tail(node, len(shape))
 
-    def scale(self, passage: Passage) -> Values | None:
+    def parameter(self, passage: Passage, k: int) -> Values | None:
         """As it is: the last axes."""
-        return passage.xs[1] if len(passage.xs) > 1 else None
+        return passage.xs[k] if len(passage.xs) > k else None
 
 
 @register

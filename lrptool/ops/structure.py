@@ -13,7 +13,8 @@ from lrptool.graph import Graph, Node, Shape
 from lrptool.kernels import Place
 from lrptool.ops.activation import PASS, add_alias
 from lrptool.ops.axes import normal_axis, plain
-from lrptool.ops.base import OnnxNode, Operator, Passage, Placing, Spelling, Treatment, Values, misfit
+from lrptool.ops.base import Kept, OnnxNode, Operator, Passage, Placing, Spelling, Treatment, Values, misfit
+from lrptool.ops.kept import total
 from lrptool.ops.registry import register
 from lrptool.ops.spelling import Words
 
@@ -35,6 +36,17 @@ def _concat_back(passage: Passage) -> tuple[Values, ...]:
     return tuple(slices[k] for k in passage.tensor_inputs)
 
 
+def _beside(passage: Passage) -> Kept:
+    """Relevance of the slices that are constants."""
+    axis, at = passage.node.integer("axis"), 0
+    kept = np.zeros(len(passage.relevances[0]))
+    for k, x in enumerate(passage.xs):
+        if k not in passage.tensor_inputs:
+            kept += total(np.take(passage.relevances[0], range(at, at + x.shape[axis]), axis=axis))
+        at += x.shape[axis]
+    return {"constants": kept}
+
+
 def _split_back(passage: Passage) -> tuple[Values, ...]:
     """The slices side by side again."""
     return (np.concatenate(passage.relevances, axis=passage.node.integer("axis")),)
@@ -53,8 +65,8 @@ def _add_slices(placing: Placing, node: Node, graph: Graph, arriving: Sequence[P
 
 _RESHAPED = Treatment(_reshape_back, at_zero="as behind", add_to=add_alias)
 _RESHAPE = {"route": _RESHAPED, "gradient": _RESHAPED}
-_JOINED = Treatment(_concat_back, at_zero="as behind", add_to=_add_slices)
-_JOINED_WITHIN = Treatment(_concat_back, at_zero="as behind")
+_JOINED = Treatment(_concat_back, at_zero="as behind", add_to=_add_slices, keeps=_beside)
+_JOINED_WITHIN = Treatment(_concat_back, at_zero="as behind", keeps=_beside)
 """For slices that are no stretches of an item's memory."""
 _PARTED = Treatment(_split_back, at_zero="as behind")
 

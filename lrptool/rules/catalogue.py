@@ -86,6 +86,8 @@ class Entry:
         Raises ConfigError where parameters contradict each other.
     complete : callable
         Adds the parameters that follow from those given.
+    conserves : bool
+        Whether it means to hand on what it gets.
     """
 
     does: str
@@ -96,6 +98,7 @@ class Entry:
     shares: Callable[[Rule], tuple[Share, ...]] = _no_shares
     validate: Callable[[Rule], None] = _anything
     complete: Callable[[dict[str, Value]], dict[str, Value]] = _as_given
+    conserves: bool = True
 
 
 _EPSILON = Parameter(1e-6, "stabiliser ε added to the denominator, by its sign", 0)
@@ -284,6 +287,7 @@ CATALOGUE: dict[str, Entry] = {
         "Simonyan et al. 2014, arXiv:1312.6034",
         {},
         _gradient,
+        conserves=False,
     ),
     "proportion": Entry(
         "Shares relevance in proportion to the inputs' values; the epsilon rule of a layer whose weights are all "
@@ -355,12 +359,14 @@ CATALOGUE: dict[str, Entry] = {
         "the deconvnet method, together with gradient on the layers",
         "R_i = max(R_j, 0)",
         "Zeiler and Fergus 2014, doi:10.1007/978-3-319-10590-1_53",
+        conserves=False,
     ),
     "guided": Entry(
         "At a ReLU, hands on only what is positive where the unit was active.",
         "guided backpropagation, together with gradient on the layers",
         "R_i = max(R_j, 0) · [x_i > 0]",
         "Springenberg et al. 2015, arXiv:1412.6806",
+        conserves=False,
     ),
 }
 """Rule name → its page."""

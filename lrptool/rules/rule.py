@@ -155,6 +155,13 @@ class Rule:
         return CATALOGUE[self.name].shares(self)
 
     @property
+    def conserves(self) -> bool:
+        """Whether it means to hand on what it gets; derivatives do not."""
+        from lrptool.rules.catalogue import CATALOGUE  # noqa: PLC0415
+
+        return CATALOGUE[self.name].conserves
+
+    @property
     def stabiliser(self) -> Stabiliser:
         """What keeps its denominators away from zero."""
         return Stabiliser(self.number("epsilon"), bool(self["clip"]), bool(self["relative"]))

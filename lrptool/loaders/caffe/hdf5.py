@@ -41,26 +41,35 @@ def read_hdf5(path: Path) -> Iterator[tuple[str, list[StoredBlob]]]:
             data = file.get("data")
             if not isinstance(data, h5py.Group):
                 raise ModelError(f"{path}: expected weights of Caffe's, found an HDF5 file without a group 'data'")
-            yield from _layers(data, "", str(path))
+            layers = list(_layers(data, "", str(path)))
+            # Compressed arrays may be a thousand times larger than their file.
+            if sum(array.size for _, arrays in layers for array in arrays) > _MOST_NUMBERS:
+                raise ModelError(f"{path}: expected weights, found more than {_MOST_NUMBERS} numbers")
+            for name, arrays in layers:
+                yield name, [_blob(array) for array in arrays]
+    except RecursionError:
+        raise ModelError(f"{path}: a damaged HDF5 file: its groups hold themselves", hint="fetch it again") from None
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise ModelError(
             f"{path}: a damaged HDF5 file: {' '.join(str(error).split())[:200]}", hint="fetch it again"
         ) from None
 
 
-def _layers(group: Any, name: str, where: str) -> Iterator[tuple[str, list[StoredBlob]]]:
+def _layers(group: Any, name: str, where: str) -> Iterator[tuple[str, list[Any]]]:
     """Yield the layers in a group; a slash in a layer's name makes groups of groups."""
     arrays = {int(key): item for key, item in group.items() if key.isdigit() and hasattr(item, "shape")}
     if arrays or (name and not len(group)):
-        yield name, [_blob(arrays[index], f"{where}: layer {name!r}") for index in sorted(arrays)]
+        for array in arrays.values():
+            if array.dtype.kind != "f" or array.size > _MOST_NUMBERS:
+                found = f"{array.size} values of type {array.dtype}"
+                raise ModelError(f"{where}: layer {name!r}: expected weights, found {found}")
+        yield name, [arrays[index] for index in sorted(arrays)]
     for key, item in group.items():
         if not hasattr(item, "shape"):
             yield from _layers(item, f"{name}/{key}" if name else key, where)
 
 
-def _blob(dataset: Any, where: str) -> StoredBlob:
+def _blob(dataset: Any) -> StoredBlob:
     """Read an array."""
-    if dataset.dtype.kind != "f" or dataset.size > _MOST_NUMBERS:
-        raise ModelError(f"{where}: expected weights, found {dataset.size} values of type {dataset.dtype}")
     head = sized(7, sized(1, b"".join(varint(size) for size in dataset.shape)))
     return StoredBlob(head, {_FLOATS: [np.asarray(dataset[...], np.float32).reshape(-1)]})

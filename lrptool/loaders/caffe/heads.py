@@ -12,6 +12,8 @@ from lrptool.loaders.caffe.wiring import Wired
 
 _CARRIERS = frozenset({"ArgMax", "Flatten", "Reshape", "Split"})
 """What may stand behind the last Softmax without being an output of its own."""
+_CLASSIFIERS = frozenset({"Bias", "Convolution", "InnerProduct", "Scale"})
+"""What writes scores for a last Sigmoid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def select(wired: Sequence[Wired], where: str, output: str | None = None) -> Net
 
     The scores stand below a Softmax that nothing reads. Of several, the main one is that with the largest loss_weight,
     then the deepest, then the last: the others are there to help training. Without any, they are what the last layer
-    writes.
+    writes, or what it reads where that is a Sigmoid behind a layer with weights.
 
     Parameters
     ----------
@@ -106,7 +108,7 @@ def select(wired: Sequence[Wired], where: str, output: str | None = None) -> Net
     else:
         item, tensor = _asked_for(output, wired, where)
         chosen = _end(item, tensor, producer, depths)
-    return _leading_to(chosen, wired, where, _choice(chosen, ends, output))
+    return _leading_to(chosen, wired, where, (*_cut(chosen, producer), *_choice(chosen, ends, output)))
 
 
 def _depths(wired: Sequence[Wired]) -> dict[str, int]:
@@ -127,10 +129,17 @@ def _end(item: Wired, tensor: str, producer: Mapping[str, Wired], depths: Mappin
         score = at.inputs[0] if at.layer.type == "ArgMax" else score
         at = producer[at.inputs[0]]
     if at.layer.type != "Softmax":
+        score = at.inputs[0] if _reads_scores(at, producer) else score
         return _End(item, None, score, weight, depths[tensor])
     if len(at.inputs) != 1:
         raise ModelError(f"{at.layer.place}: layer {at.name!r} (Softmax) expects one bottom, found {len(at.inputs)}")
     return _End(item, at, at.inputs[0], weight, depths[tensor])
+
+
+def _reads_scores(item: Wired, producer: Mapping[str, Wired]) -> bool:
+    """Whether a layer is a Sigmoid over scores: its probabilities say what they say, but saturate."""
+    below = producer.get(item.inputs[0]) if item.layer.type == "Sigmoid" and item.inputs else None
+    return below is not None and below.layer.type in _CLASSIFIERS
 
 
 def _asked_for(output: str, wired: Sequence[Wired], where: str) -> tuple[Wired, str]:
@@ -149,13 +158,20 @@ def _asked_for(output: str, wired: Sequence[Wired], where: str) -> tuple[Wired, 
     return found[-1]
 
 
+def _cut(chosen: _End, producer: Mapping[str, Wired]) -> tuple[str, ...]:
+    """Say where probabilities that no softmax makes were left out."""
+    if chosen.softmax or not _reads_scores(chosen.item, producer):
+        return ()
+    return (f"the scores are {chosen.output!r}, below the last Sigmoid",)
+
+
 def _choice(chosen: _End, ends: Sequence[_End], asked: str | None) -> tuple[str, ...]:
     """Say which output was taken where there are others."""
     others = [end.item.name for end in ends if end.item is not chosen.item and end.output != chosen.output]
     if not others or asked is not None:
         return ()
     shown = ", ".join(others)
-    return (f"the scores are {chosen.output!r} ({chosen.item.name}); other outputs: {shown} (output=NAME takes one)",)
+    return (f"the scores are {chosen.output!r} ({chosen.item.name}); other outputs: {shown} (--head NAME takes one)",)
 
 
 def _leading_to(chosen: _End, wired: Sequence[Wired], where: str, notes: tuple[str, ...]) -> Network:
@@ -172,7 +188,7 @@ def _leading_to(chosen: _End, wired: Sequence[Wired], where: str, notes: tuple[s
         names = ", ".join(sorted(tensor for _, tensor in images))
         raise UnsupportedError(
             f"{where}: expected one input, found {len(images)}: {names}",
-            hint="output=NAME takes the scores from a layer that only one of them leads to",
+            hint="--head NAME takes the scores from a layer that only one of them leads to",
         )
     body = tuple(item for item in kept if not images or item is not images[0][0])
     if not images or not any(item.inputs for item in body):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from google.protobuf.unknown_fields import UnknownFieldSet
@@ -70,7 +71,7 @@ def load_caffe(
         loaded = assemble(_architecture(stored, file), file, source, input_shape, output)
     else:
         loaded = assemble(read_prototxt(prototxt), prototxt, source, input_shape, output)
-    return LoadedNet(loaded.graph, loaded.notes, stored.sha256)
+    return replace(loaded, sha256=stored.sha256)
 
 
 def assemble(
@@ -100,7 +101,9 @@ def assemble(
         network = select(wire(without_training(layers)), str(where), output)
         shape, notes = image_shape(network.source, network.input, input_shape)
         graph = translate(text.net.name or where.stem, network, shape, source)
-        return LoadedNet(graph, (*text.notes, *network.notes, *notes, *source.finish()))
+        probabilities = network.softmax.outputs[0] if network.softmax else None
+        notes = (*text.notes, *network.notes, *notes, *source.finish())
+        return LoadedNet(graph, notes, probabilities=probabilities)
     except ModelError as error:
         # What was ignored may well be why.
         error.hint = "; ".join(filter(None, (error.hint, *text.notes))) or None

@@ -10,7 +10,7 @@ from lrptool.loaders.caffe.schema import Message
 
 _DATA_BLOCKS = {"Data": "data_param", "ImageData": "image_data_param", "WindowData": "window_data_param"}
 _LARGEST = 2**16
-_HINT = "pass input_shape=(channels, height, width), or use the deploy file of the network"
+_HINT = "give --input-shape C,H,W (in Python input_shape=(C, H, W)), or use the deploy file of the network"
 
 
 def image_shape(

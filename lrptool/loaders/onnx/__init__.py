@@ -12,6 +12,7 @@ from lrptool.loaders.onnx.files import read_model
 from lrptool.loaders.onnx.image import ImageInput, image_input
 from lrptool.loaders.onnx.layout import NotBatchFirst
 from lrptool.loaders.onnx.network import Network, select
+from lrptool.loaders.onnx.original import Original
 from lrptool.loaders.onnx.patterns import recognise
 from lrptool.loaders.onnx.translate import known_onnx_operators, translate
 from lrptool.loaders.onnx.translate.walk import Walk
@@ -52,7 +53,17 @@ def load_onnx(path: Path, *, input_shape: Sequence[int] | None = None, output: s
     walk = Walk(model, path.parent, where)
     graph, notes = _translated(model.graph.name or path.stem, network, image, walk)
     notes = (*network.notes, *image.notes, *notes)
-    return LoadedNet(graph, notes, sha256, channels="RGB", raw_scale=255.0 if image.integer else 1.0)
+    softmax = network.softmax
+    return LoadedNet(
+        graph,
+        notes,
+        sha256,
+        channels="RGB",
+        raw_scale=255.0 if image.integer else 1.0,
+        probabilities=None if softmax is None else softmax.output[0],
+        original=Original(path, image, network.input.type.tensor_type.elem_type, network.output),
+        metadata={entry.key: entry.value for entry in model.metadata_props},
+    )
 
 
 def _translated(name: str, network: Network, image: ImageInput, walk: Walk) -> tuple[Graph, tuple[str, ...]]:

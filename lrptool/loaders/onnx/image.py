@@ -12,7 +12,7 @@ from lrptool.errors import ModelError, UnsupportedError
 from lrptool.loaders.onnx.layout import Mode, Sizes
 
 _CHANNELS = (1, 3, 4)
-_HINT = "pass input_shape=(channels, height, width)"
+_HINT = "give --input-shape C,H,W (in Python input_shape=(C, H, W))"
 _INTEGERS = frozenset({TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT16})
 _OTHERS = frozenset({TensorProto.STRING, TensorProto.BOOL, TensorProto.COMPLEX64, TensorProto.COMPLEX128})
 _SEVERAL = (2, 3, 5)

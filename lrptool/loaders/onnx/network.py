@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
@@ -104,16 +105,17 @@ def in_order(nodes: Sequence[NodeProto], known: Iterable[str], where: str) -> tu
                     hint=did_you_mean(name, {*there, *writers}),
                 )
             readers.setdefault(name, []).append(index)
+    # Of those that are ready, the first in the file: what is in order stays as it is.
     ready = [index for index, names in enumerate(waiting) if not names]
     order: list[int] = []
-    while len(order) < len(ready):
-        index = ready[len(order)]
+    while ready:
+        index = heappop(ready)
         order.append(index)
         for name in filter(None, nodes[index].output):
             for reader in readers.get(name, ()):
                 waiting[reader].discard(name)
                 if not waiting[reader]:
-                    ready.append(reader)
+                    heappush(ready, reader)
     if len(order) < len(nodes):
         stuck = next(node for node, names in zip(nodes, waiting, strict=True) if names)
         raise ModelError(f"{where}: {called(stuck)} waits for its own output: the graph has a circle")
@@ -223,7 +225,9 @@ def _notes(graph: GraphProto, end: str, tensor: str, writers: Mapping[str, NodeP
             notes.append(f"the scores are {tensor!r}, below the last {' and '.join(dict.fromkeys(reversed(made)))}")
     others = [value.name for value in graph.output if value.name not in (end, tensor)]
     if others:
-        notes.append(f"the scores are {tensor!r}; other outputs were left out: {', '.join(others)}")
+        notes.append(
+            f"the scores are {tensor!r}; other outputs were left out: {', '.join(others)} (--head NAME takes one)"
+        )
     return tuple(notes)
 
 

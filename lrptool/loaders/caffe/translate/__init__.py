@@ -82,7 +82,7 @@ def translate(name: str, network: Network, item_shape: tuple[int, int, int], wei
         step = Step(network.softmax, translation)
         if step.axis(step.options("softmax_param").axis) != 1:
             raise UnsupportedError(
-                f"{step.where}: expected the classes on axis 1", hint="output=NAME takes the scores from another layer"
+                f"{step.where}: expected the classes on axis 1", hint="--head NAME takes the scores from another layer"
             )
     return builder.finish(output, network.head)
 
@@ -101,7 +101,7 @@ def _add(item: Wired, translation: Translation) -> None:
     if kind not in TRANSLATORS:
         raise UnsupportedError(
             f"{item.layer.place}: layer {item.name!r}: layer type '{kind}' is not supported",
-            hint=ADVICE.get(kind) or f"{_nearest(kind)}; output=NAME takes the scores from a layer before it",
+            hint=ADVICE.get(kind) or f"{_nearest(kind)}; --head NAME takes the scores from a layer before it",
         )
     TRANSLATORS[kind](step)
     if not step.took_weights:

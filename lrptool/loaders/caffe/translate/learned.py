@@ -117,7 +117,7 @@ def embed(step: Step) -> None:
     """Refused: a row is looked up by a whole number, which no relevance can flow back to."""
     raise UnsupportedError(
         f"{step.where}: looks rows up by number; relevance has no way back through it",
-        hint="explain the part of the net behind it: its input as the image, or another layer by output=NAME",
+        hint="explain the part of the net behind it: its input as the image, or another layer by --head NAME",
     )
 
 

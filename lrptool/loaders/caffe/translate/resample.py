@@ -51,7 +51,7 @@ def upsample(step: Step) -> None:
     if len(step.inputs) != 1:
         raise UnsupportedError(
             f"{step.where}: puts values back where a pooling found its maxima",
-            hint="classifiers end before it: output=NAME takes the scores from there",
+            hint="classifiers end before it: --head NAME takes the scores from there",
         )
     options = step.options("upsample_param")
     _, *size = step.image_shape()
