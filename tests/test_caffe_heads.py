@@ -138,6 +138,7 @@ def test_a_text_that_only_trains_keeps_its_source(tmp_path: Path) -> None:
     [
         (layer("d", "Data", "", "data label", "transform_param { crop_h: 7 crop_w: 6 }"), (3, 7, 6)),
         (layer("d", "Data", "", "data", "data_param { crop_size: 5 mean_file: 'm' backend: LMDB }"), (3, 5, 5)),
+        (layer("d", "Data", "", "data", "data_param { source: 'examples/mnist/mnist_test_lmdb' }"), (1, 28, 28)),
         (layer("d", "ImageData", "", "data l", "image_data_param { new_height: 9 new_width: 8 }"), (3, 9, 8)),
         (
             layer("d", "Python", "", "data l", "transform_param { crop_size: 4 } python_param { module: 'm' }"),

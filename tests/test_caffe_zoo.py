@@ -70,9 +70,13 @@ def test_published_architectures_have_the_shapes_of_their_papers(name: str) -> N
     assert set(graph.consumers) >= {tensor for tensor in graph.tensors if tensor != graph.output}
 
 
-def test_a_training_text_with_batch_norm_needs_only_its_size() -> None:
+def test_a_training_text_with_batch_norm_names_its_images() -> None:
     path = SHARED / "zoo" / "prototxt" / "cifar10_full_sigmoid_bn.train_test.prototxt"
-    graph = load_caffe(path, "random:0", input_shape=(3, 32, 32)).graph
+    loaded = load_caffe(path, "random:0")
+    graph = loaded.graph
+    assert graph.input.item_shape == (3, 32, 32)
+    assert "the images of cifar10" in loaded.notes[0]
+    assert load_caffe(path, "random:0", input_shape=(3, 40, 36)).graph.input.item_shape == (3, 40, 36)
     assert sum(node.op == "BatchNormalization" for node in graph.nodes) == 3
     assert graph.tensors[graph.output].shape == (None, 10)
 

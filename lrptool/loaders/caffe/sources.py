@@ -9,6 +9,8 @@ from lrptool.loaders.caffe.layer import Layer
 from lrptool.loaders.caffe.schema import Message
 
 _DATA_BLOCKS = {"Data": "data_param", "ImageData": "image_data_param", "WindowData": "window_data_param"}
+_KNOWN = {"cifar100": (3, 32, 32), "cifar10": (3, 32, 32), "cifar": (3, 32, 32), "mnist": (1, 28, 28)}
+"""Images of data sets that training files name without a size, by a word in the path of the data."""
 _LARGEST = 2**16
 _HINT = "give --input-shape C,H,W (in Python input_shape=(C, H, W)), or use the deploy file of the network"
 
@@ -76,7 +78,11 @@ def _cropped(source: Layer, where: str) -> tuple[tuple[int, ...], tuple[str, ...
     if not all(size) and source.type == "ImageData":
         size, what = (block.new_height, block.new_width), "new_height and new_width"
     if not all(size):
-        raise ModelError(f"{where}: layer {source.name!r} ({source.type}) states no crop_size", hint=_HINT)
+        known = next((word for word in _KNOWN if word in block.source.lower()), None)
+        if known is None:
+            raise ModelError(f"{where}: layer {source.name!r} ({source.type}) states no crop_size", hint=_HINT)
+        note = f"input taken as {_KNOWN[known]}: the images of {known}, which data layer {source.name!r} reads"
+        return (1, *_KNOWN[known]), (note,)
     grey = transform.force_gray or (source.type == "ImageData" and not block.is_color)
     shape = (1, 1 if grey else 3, *size)
     return shape, (f"input taken as {shape[1:]}: the {what} of data layer {source.name!r}",)
