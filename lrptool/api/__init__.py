@@ -3,8 +3,9 @@
 from lrptool.api.explanation import Explanation
 from lrptool.api.loading import PREPROCESS_KEYS, load
 from lrptool.api.model import BATCH_SIZE, DEFAULT_COMPOSITE, Model, Prediction
-from lrptool.api.record import record_of
+from lrptool.api.record import ranked, record_of
 from lrptool.api.save import Style
+from lrptool.api.targets import meant, wanted
 
 __all__ = [
     "BATCH_SIZE",
@@ -15,5 +16,8 @@ __all__ = [
     "Prediction",
     "Style",
     "load",
+    "meant",
+    "ranked",
     "record_of",
+    "wanted",
 ]

@@ -27,16 +27,16 @@ _LONGEST = 80
 """Letters of a label in a file name; file systems take 255 bytes."""
 
 
-def formats_of(text: str | None, output: str | None = None) -> tuple[str, ...]:
+def formats_of(text: str | None, output: str | None = None, known: tuple[str, ...] = FORMATS) -> tuple[str, ...]:
     """Return the formats of a comma-separated list, without one that of the output's ending, else png."""
     if text is None:
         ending = _ending(output or "")
         return (ending if ending in FORMATS else "png",)
     chosen = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
-    unknown = [one for one in chosen if one not in FORMATS]
+    unknown = [one for one in chosen if one not in known]
     if unknown or not chosen:
         found = f"'{unknown[0]}'" if unknown else "nothing"
-        raise click.BadParameter(f"expected some of {', '.join(FORMATS)}, found {found}", param_hint="--save")
+        raise click.BadParameter(f"expected some of {', '.join(known)}, found {found}", param_hint="--save")
     return chosen
 
 

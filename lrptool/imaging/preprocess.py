@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from hashlib import sha256
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -90,6 +91,14 @@ class Preprocessing:
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the network's input."""
         return (_COUNT[self.channels], *self.size)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was asked for in plain values; of a mean image its checksum."""
+        shown = {key: getattr(self, key) for key in ("size", "channels", "resize", "mode", "raw_scale", "input_scale")}
+        shown |= {"std": self._std.ravel().tolist(), "invert": self.invert, "fit": self.fit}
+        image = self._mean.shape[1:] != (1, 1)
+        mean = sha256(self._mean.tobytes()).hexdigest() if image else self._mean.ravel().tolist()
+        return shown | {"mean": mean}
 
     def __call__(self, image: Image.Image) -> Array:
         """Return `apply(image)`."""
