@@ -93,7 +93,7 @@ def picture(
     PIL picture, RGB, of a heatmap with a palette
         The part of the photo that the network saw, at the photo's own resolution.
     """
-    crop = model.preprocessing.crop(photo) if photo is not None else _blank(explanation.relevance.shape)
+    crop = model.preprocessing.crop(photo) if photo is not None else blank(explanation.relevance.shape)
     caption = Caption(
         label=model.labels.name(int(explanation.target[k])),
         score=float(explanation.score[k]),
@@ -136,8 +136,8 @@ def drawn(heatmap: Array, crop: Image.Image, view: str, style: Style, caption: C
     return panel(crop, colourise(enlarged, style.cmap), laid_over, cmap=style.cmap, **asdict(caption))
 
 
-def _blank(shape: tuple[int, ...]) -> Image.Image:
-    """A grey picture in place of a photo that was not given."""
+def blank(shape: tuple[int, ...]) -> Image.Image:
+    """Return a grey picture in place of a photo that was not given, for relevance (N, C, H, W)."""
     return Image.new("RGB", (shape[3], shape[2]), (128, 128, 128))
 
 

@@ -50,10 +50,12 @@ class Wish:
                 wish = replace(wish, targets=(value,))
             elif key == "top":
                 wish = replace(wish, targets=_ranks(value))
+            elif key == "against":
+                wish = replace(wish, against=str(value))
             elif key == "start" and value not in ("score", "one", "contrast"):
                 raise InputError(f"start: expected score, one or contrast, found '{value}'")
-            elif key != "id":
-                wish = replace(wish, **{key: str(value)})
+            elif key == "start":
+                wish = replace(wish, start=str(value))
         return wish
 
 

@@ -43,6 +43,8 @@ class Job:
         Which part of how many; (1, 1) is everything.
     source : mapping
         Arguments of `lrptool.load` with which another process gets the same model.
+    sha256 : str or None
+        Of that model's weights.
     """
 
     folder: Path
@@ -54,6 +56,7 @@ class Job:
     wish: Wish = field(default_factory=Wish)
     shard: tuple[int, int] = (1, 1)
     source: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str | None = None
 
     @property
     def tag(self) -> str:

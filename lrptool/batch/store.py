@@ -13,7 +13,7 @@ import hashlib
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -254,3 +254,10 @@ def store_of(kind: str, files: Mapping[Path, Layout]) -> Store:
 def check_store(kind: str) -> None:
     """Raise ConfigError where the library for a kind of store is missing."""
     {"h5": _h5py, "zarr": _zarr}[kind]()
+
+
+def open_store(path: Path, stack: ExitStack) -> Any:
+    """Return the datasets of a store by their names, open until the stack ends."""
+    if path.suffix == ".h5":
+        return stack.enter_context(_h5py().File(path, "r"))
+    return _zarr().open_group(path, mode="r")

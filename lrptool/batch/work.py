@@ -81,6 +81,13 @@ class Failed:
     error: LrpError
     seconds: float = 0.0
 
+    def record(self) -> Record:
+        """Return its line of the manifest."""
+        message = self.error.message if not self.error.hint else f"{self.error.message} ({self.error.hint})"
+        where = "" if self.item.name in message else f"{self.item.name}: "
+        facts = {"error": f"{where}{message}", "exit_code": int(self.error.exit_code), "files": []}
+        return _named(self.item, FAILED) | facts | {"seconds": round(self.seconds, 4)}
+
 
 class Bench:
     """Where inputs are worked on; its steps may run in several threads at a time.
@@ -169,13 +176,13 @@ class Bench:
         """Write the files of an input and return its line of the manifest; a full disk is raised."""
         began = time.perf_counter()
         if isinstance(outcome, Failed):
-            return _failure(outcome.item, outcome.error, outcome.seconds)
+            return outcome.record()
         try:
             record = self._written(outcome)
         except DiskError:
             raise
         except LrpError as error:
-            return _failure(outcome.ready.item, error, outcome.seconds)
+            return Failed(outcome.item, error, outcome.seconds).record()
         record["error"] = None
         record["seconds"] = round(outcome.ready.seconds + outcome.seconds + time.perf_counter() - began, 4)
         return record
@@ -254,11 +261,3 @@ def _named(item: Item, status: str) -> Record:
     if item.id is not None:
         record["id"] = item.id
     return record | {"status": status}
-
-
-def _failure(item: Item, error: LrpError, seconds: float) -> Record:
-    """The line of an input that came to nothing."""
-    message = error.message if not error.hint else f"{error.message} ({error.hint})"
-    where = "" if item.name in message else f"{item.name}: "
-    facts = {"error": f"{where}{message}", "exit_code": int(error.exit_code), "files": []}
-    return _named(item, FAILED) | facts | {"seconds": round(seconds, 4)}

@@ -64,8 +64,8 @@ class Shard(click.ParamType):  # type: ignore[type-arg]  # generic only in newer
 def command(inputs: tuple[str, ...], **given: Any) -> int:
     """Explain every INPUT; the same command again goes on where an earlier run ended.
 
-    INPUT is a file, a folder, a glob, a .tar archive, a URL, @FILE for a list of these, or - for a list on stdin. A line
-    of a list is a path, a path and a target separated by a tab, or JSON with "path", "target" and "id".
+    INPUT is a file, a folder, a glob, a .tar archive, a URL, @FILE for a list of these, or - for a list on stdin. A
+    line of a list is a path, a path and a target separated by a tab, or JSON with "path", "target" and "id".
     """
     from lrptool.cli.run_batch import run  # noqa: PLC0415
 

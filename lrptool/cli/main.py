@@ -15,7 +15,7 @@ from lrptool.cli.talk import complain
 from lrptool.errors import ExitCode, LrpError, OutputError
 from lrptool.version import VERSION
 
-_COMMANDS = ("explain", "batch", "predict", "inspect", "rules", "composites")
+_COMMANDS = ("explain", "batch", "render", "predict", "inspect", "rules", "composites")
 
 
 class Commands(click.Group):

@@ -65,11 +65,21 @@ def _stack(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
 
 def model_options(function: _F) -> _F:
     """Add ``--model`` and what goes with it."""
+    return _model_options(required=True)(function)
+
+
+def model_options_optional(function: _F) -> _F:
+    """Add the same for a command that can do without a model."""
+    return _model_options(required=False)(function)
+
+
+def _model_options(*, required: bool) -> Callable[[_F], _F]:
+    """The options that name a model."""
     return _stack(
         click.option(
             "-m",
             "--model",
-            required=True,
+            required=required,
             metavar="NAME|FILE",
             help="A model's name, a folder with a card, a .prototxt or a .caffemodel.",
         ),
@@ -77,7 +87,7 @@ def model_options(function: _F) -> _F:
         click.option("--models-dir", metavar="DIR", help="Where to look for models first; see also LRPTOOL_MODELS."),
         click.option("--labels", metavar="FILE", help="Class names, one per line, instead of the card's."),
         click.option("--threads", type=click.IntRange(0), default=0, help="Threads to compute with; 0: all cores."),
-    )(function)
+    )
 
 
 def picture_options(function: _F) -> _F:

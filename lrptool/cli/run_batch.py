@@ -38,7 +38,7 @@ def run(inputs: Sequence[str], composite: Composite | None, given: Mapping[str, 
     with _ended_by_signals(stop):
         model = open_model(given)
         notes(model.notes, quiet=given["quiet"])
-        job = _sized(replace(job, wish=_wish(model, given)), model, given)
+        job = _sized(replace(job, wish=_wish(model, given), sha256=model.sha256), model, given)
         model.program(composite)
         items = _items(inputs, job, given)
         _remark(given)
@@ -155,7 +155,7 @@ def _executor(batch: Any, given: Mapping[str, Any]) -> Callable[[Store | None], 
 def _ended_by_signals(stop: threading.Event) -> Iterator[None]:
     """Bring the batch to an end in good order at the first Ctrl-C or SIGTERM; at once at the second."""
 
-    def end(number: int, _frame: object) -> None:
+    def end(_number: int, _frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
