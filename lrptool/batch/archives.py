@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from lzma import LZMAError
+from typing import BinaryIO
 
 from lrptool.batch.items import Item
 from lrptool.batch.origins import Bytes, Member, Origin, Streamed, one_line, open_archive
@@ -25,7 +26,7 @@ def members(archive: str, wants: Callable[[str], bool]) -> Iterator[tuple[str, O
     plain = archive.lower().endswith(".tar")
     for place, (_, info) in enumerate(_walk(archive)):
         name = info.name.removeprefix("./")
-        hidden = any(part.startswith(".") for part in name.split("/"))
+        hidden = any(part.startswith(".") and part != ".." for part in name.split("/"))
         if info.isreg() and not hidden and wants(name):
             yield name, Member(archive, info.offset_data, info.size) if plain else Streamed(archive, place)
 
@@ -76,7 +77,16 @@ def _walk(archive: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
             for info in tar:
                 yield tar, info
                 tar.members = []  # the module keeps every header it has seen
+            if mode == "r:":
+                _check_end(stream, tar.offset, archive)
     except FileNotFoundError:
         raise InputError(f"{archive}: no such file") from None
     except _BROKEN as error:
         raise InputError(f"{archive}: cannot be read to its end: {one_line(error)}") from None
+
+
+def _check_end(stream: BinaryIO, offset: int, archive: str) -> None:
+    """Raise where the block of zeros at the end of an archive is missing; the module takes that for an end, too."""
+    stream.seek(offset)
+    if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise InputError(f"{archive}: cannot be read to its end: it is cut short")

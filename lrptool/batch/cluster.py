@@ -62,7 +62,7 @@ class Cluster:
 
     def _spread(self, client: Any, chunks: Iterator[Chunk], task: bytes) -> Iterator[Record]:
         """Keep all workers busy, and the number of chunks under way small."""
-        from distributed import FIRST_COMPLETED, wait  # noqa: PLC0415
+        from distributed import wait  # noqa: PLC0415
 
         pending: dict[Any, Chunk] = {}
         while True:
@@ -75,7 +75,7 @@ class Cluster:
             if not pending:
                 return
             try:
-                finished = wait(list(pending), timeout=_LOOK, return_when=FIRST_COMPLETED).done
+                finished = wait(list(pending), timeout=_LOOK, return_when="FIRST_COMPLETED").done
             except TimeoutError:
                 _see_to(client)
                 continue
@@ -115,7 +115,7 @@ def _client(address: str) -> Iterator[Any]:
     kind, _, count = address.partition(":")
     if kind != "local":
         try:
-            client = Client(address, timeout="20s", set_as_default=False)
+            client = Client(address, timeout="20s")
         except (OSError, TimeoutError, ValueError, TypeError) as error:
             raise ConfigError(
                 f"--dask {address}: no scheduler answers: {one_line(error)}", hint="start one with: dask scheduler"
@@ -130,7 +130,7 @@ def _client(address: str) -> Iterator[Any]:
         LocalCluster(
             n_workers=int(count), threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
         ) as cluster,
-        Client(cluster, set_as_default=False) as client,
+        Client(cluster) as client,
     ):
         yield client
 

@@ -115,7 +115,9 @@ def _of_name(name: str, wish: Wish, choice: Choice, *, several: bool) -> Iterabl
         files = [one for one in matches if not os.path.isdir(one)]  # noqa: PTH112
         if files:
             return [item for one in files for item in _of_file(one, inside(one), wish, choice, several=True)]
-    return _of_file(name, inside(name), wish, choice, several=several)
+    # An archive is a folder of its own, wherever it lies.
+    path = PurePosixPath(name).name if name.lower().endswith(ARCHIVES) else name
+    return _of_file(name, inside(path), wish, choice, several=several)
 
 
 def _last(name: str) -> str:

@@ -90,7 +90,8 @@ def compute(bench: Bench, chunk: Chunk, read: Iterable[Ready | Failed]) -> list[
             ready.append(one)
     if any(one.item.number in chunk.missing for one in ready):
         outcomes += bench.explain(ready)
-    return [outcome for outcome in outcomes if outcome.item.number in chunk.missing]
+    wanted = (outcome for outcome in outcomes if outcome.item.number in chunk.missing)
+    return sorted(wanted, key=lambda outcome: outcome.item.number)
 
 
 def _results(futures: Iterable[Future[Record]]) -> Iterator[Record]:

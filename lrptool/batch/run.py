@@ -154,9 +154,10 @@ class Batch:
             else:
                 summary.failed += 1
                 summary.code = summary.code or int(record["exit_code"])
-                if self.fail_fast:
-                    self.stop.set()
             self.observer.record(record)
+            if self.fail_fast and summary.failed:
+                self.stop.set()
+                break
         return replaced
 
     def _end(self, items: Sequence[Item], manifest: Manifest, replaced: set[str]) -> None:

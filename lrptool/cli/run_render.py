@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,6 @@ class _Task:
 def run(files: Sequence[str], model: Model | None, views: tuple[str, ...], given: Mapping[str, Any]) -> int:
     """Colour everything in the files; return the exit code."""
     from lrptool.api import Style  # noqa: PLC0415
-    from lrptool.batch.stored import read_stored  # noqa: PLC0415
 
     destination = Destination.of(given["output"], ("png",), files, force=given["force"], default="{stem}")
     if destination.stdout and (given["as_json"] or len(views) > 1):
@@ -45,19 +44,32 @@ def run(files: Sequence[str], model: Model | None, views: tuple[str, ...], given
     task = _Task(model, views, style, given["photo"], destination, given["as_json"], given["quiet"])
     errors: list[LrpError] = []
     done = 0
-    for name in files:
+    for name, one in _all(files):
+        if destination.limit and done:
+            raise click.UsageError(destination.limit)
         try:
-            for stored in read_stored(name):
-                if destination.limit and done:
-                    raise click.UsageError(destination.limit)
-                _draw(task, stored, done)
-                done += 1
+            if isinstance(one, LrpError):
+                raise one
+            _draw(task, one, done)
+            done += 1
         except LrpError as error:
             complain(error, name)
             errors.append(error)
     if not errors:
         return ExitCode.OK
     return ExitCode.PARTIAL if done else errors[0].exit_code
+
+
+def _all(files: Sequence[str]) -> Iterator[tuple[str, Stored | LrpError]]:
+    """Yield everything in the files, or why it cannot be read."""
+    from lrptool.batch.stored import read_stored  # noqa: PLC0415
+
+    for name in files:
+        try:
+            for stored in read_stored(name):
+                yield stored.name, stored
+        except LrpError as error:
+            yield name, error
 
 
 def _draw(task: _Task, stored: Stored, number: int) -> None:
