@@ -17,8 +17,7 @@ if __name__ == "__main__":
     for line in sys.stdin:
         child = os.fork()
         if not child:
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), 1)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             try:
                 main(json.loads(line))
             except SystemExit as stop:

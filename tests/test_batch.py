@@ -148,7 +148,9 @@ def test_several_targets_and_views(tmp_path: Path) -> None:
     assert len(line["files"]) == 9
     assert len(line["others"]) == 2
     targets = [line["target"], *(other["target"] for other in line["others"])]
-    names = {name for target in targets for name in (f"_{target}_overlay.png", f"_{target}_panel.png", f"_{target}.json")}
+    names = {
+        name for target in targets for name in (f"_{target}_overlay.png", f"_{target}_panel.png", f"_{target}.json")
+    }
     assert {name.rpartition("digit_3")[2] for name in outputs(out)} == names
     assert done.records == manifest(out)
     # The best is also number 3: one result.
@@ -185,15 +187,19 @@ def test_no_two_inputs_share_a_name(tmp_path: Path) -> None:
     for name in ("a.png", "a.bmp", "A.gif", "a.png.tif", "b.png", "c_3.png", "c.png"):
         picture.save(photos / name)
     batch(photos, "-o", out)
-    assert sorted(outputs(out)) == [
-        "A.gif_3.png",
-        "a.bmp_3.png",
-        "a.png.tif_3.png",
-        "a.png_3.png",
-        "b_3.png",
-        "c_3.png",
-        "c_3_3.png",
-    ] or len(outputs(out)) == 7
+    assert (
+        sorted(outputs(out))
+        == [
+            "A.gif_3.png",
+            "a.bmp_3.png",
+            "a.png.tif_3.png",
+            "a.png_3.png",
+            "b_3.png",
+            "c_3.png",
+            "c_3_3.png",
+        ]
+        or len(outputs(out)) == 7
+    )
     assert len({line["output"].casefold() for line in manifest(out)}) == 7
 
 

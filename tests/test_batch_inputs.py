@@ -42,8 +42,7 @@ def oddities(tmp_path: Path) -> Path:
     digit().save(folder / "line\nbreak.png")
     digit().save(folder / "größe-猫.png")
     os.mkfifo(folder / "pipe.png")
-    with open(os.fsencode(folder) + b"/bytes-\xff\xfe.png", "wb") as stream:
-        stream.write(DIGIT.read_bytes())
+    Path(os.fsdecode(os.fsencode(folder) + b"/bytes-\xff\xfe.png")).write_bytes(DIGIT.read_bytes())
     (folder / "notes.txt").write_text("not asked for")
     return folder
 
@@ -78,7 +77,10 @@ def test_every_readable_one_is_explained_and_every_other_one_is_told(oddities: P
     assert {found[name]["target"] for name in GOOD} == {3}
     # Again: what failed is tried again, and what is done is left.
     again = batch(oddities, "-o", out, "--save", "png,html,npz")
-    assert (again.code, again.err.splitlines()[0]) == (8, f"{len(GOOD)} of {len(GOOD) + len(BAD)} inputs are done already")
+    assert (again.code, again.err.splitlines()[0]) == (
+        8,
+        f"{len(GOOD)} of {len(GOOD) + len(BAD)} inputs are done already",
+    )
 
 
 def test_fail_fast_stops_early(oddities: Path, tmp_path: Path) -> None:
@@ -136,7 +138,13 @@ def test_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     errors = [line["error"] for line in found[5:]]
     for error, said in zip(
         errors,
-        ("missing.png: no such file", 'list.txt:8: expected a JSON object with "path"', "'zebra'", "KEY=VALUE", "'foo'"),
+        (
+            "missing.png: no such file",
+            'list.txt:8: expected a JSON object with "path"',
+            "'zebra'",
+            "KEY=VALUE",
+            "'foo'",
+        ),
         strict=True,
     ):
         assert said in error

@@ -203,13 +203,14 @@ def test_a_line_that_is_torn_does_not_spoil_the_next(tmp_path: Path) -> None:
 def test_a_disk_that_takes_half_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "manifest.jsonl"
     manifest = Manifest(path)
-    write = os.write
-    calls = iter([lambda handle, line: write(handle, line[:10]), lambda handle, line: full()])
+    write, calls = os.write, iter([10, 0])
 
-    def full() -> int:
+    def until_full(handle: int, line: bytes) -> int:
+        if room := next(calls):
+            return write(handle, line[:room])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "write", lambda handle, line: next(calls)(handle, line))
+    monkeypatch.setattr(os, "write", until_full)
     with pytest.raises(OutputError, match="cannot be written: No space left on device"):
         manifest.add({"input": "a", "output": "a", "files": []})
     monkeypatch.undo()

@@ -37,8 +37,8 @@ def record_of(model: Model, explanation: Explanation, k: int = 0) -> dict[str, A
         "sums": {
             "start": _rounded(explanation.start[k]),
             "input": _rounded(relevance.sum()),
-            "positive": _rounded(relevance[relevance > 0].sum()),
-            "negative": _rounded(relevance[relevance < 0].sum()),
+            "positive": _rounded(np.maximum(relevance, 0).sum()),
+            "negative": _rounded(np.minimum(relevance, 0).sum()),
         },
     }
     if explanation.against is not None:

@@ -163,9 +163,9 @@ def encode(
     record : mapping
         What `record_of` returned, with anything the caller adds.
     """
-    text = json.dumps(record, ensure_ascii=False)
     if form == "png":
         return encode_png(picture(model, explanation, k, photo, view, style), metadata(record))
+    text = json.dumps(record, ensure_ascii=False)
     if form == "json":
         return (text + "\n").encode()
     stream = io.BytesIO()

@@ -26,6 +26,7 @@ from lrptool.imaging import load_array, load_image
 
 _BEST = 5
 """Classes whose scores a line of the manifest holds."""
+_COMMON = ("model", "sha256", "composite", "weights")
 _THUMBNAIL = 160
 """Longest side in pixels of a thumbnail on the contact sheet."""
 
@@ -195,10 +196,12 @@ class Bench:
         first = distinct[0]
         probabilities = None if first.probabilities is None else first.probabilities[k]
         best = ranked(self.model, first.scores[k], probabilities, _BEST)
-        files = [file for one in distinct for file in self._files(outcome, one)]
+        facts = [record_of(self.model, one, k) for one in distinct]
+        files = [file for one, said in zip(distinct, facts, strict=True) for file in self._files(outcome, one, said)]
         if "html" in self.job.formats:
             files.append(self._thumbnail(ready))
-        results = [self._facts(one, k) for one in distinct]
+        # The rest is the same for all, and stands in run.json.
+        results = [{key: value for key, value in said.items() if key not in _COMMON} for said in facts]
         record = _named(ready.item, DONE) | dict(ready.facts) | {"wish": ready.item.wish.facts()}
         record |= {"prediction": best[0], "scores": {str(one["target"]): one["score"] for one in best}} | results[0]
         if len(results) > 1:
@@ -208,15 +211,12 @@ class Bench:
             record["store"] = self._store.put(ready.item.slot, distinct, k, ready.values)
         return record
 
-    def _facts(self, explanation: Explanation, k: int) -> dict[str, Any]:
-        """What a line of the manifest says of one class; the rest is the same for all and stands in run.json."""
-        facts = record_of(self.model, explanation, k)
-        return {key: value for key, value in facts.items() if key not in ("model", "sha256", "composite", "weights")}
-
-    def _files(self, outcome: Explained, explanation: Explanation) -> Iterator[dict[str, Any]]:
+    def _files(
+        self, outcome: Explained, explanation: Explanation, facts: Mapping[str, Any]
+    ) -> Iterator[dict[str, Any]]:
         """Write the files of one class; yield what proves them."""
         ready, k = outcome.ready, outcome.place
-        record = {"input": ready.item.name} | record_of(self.model, explanation, k)
+        record: Record = {"input": ready.item.name} | dict(facts)
         base = f"{ready.item.path}_{record['target']}"
         for form, view, ending in self.job.endings:
             contents = save.encode(self.model, explanation, k, ready.photo, form, view, self.job.style, record)

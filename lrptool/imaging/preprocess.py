@@ -193,8 +193,12 @@ class Preprocessing:
 
     def _scale(self, raw: Array) -> Array:
         """From 0..255 to the network's numbers."""
-        values = raw * np.float32(self.raw_scale / 255) - self._mean
-        return np.ascontiguousarray(values * np.float32(self.input_scale) / self._std, dtype=np.float32)
+        values = np.ascontiguousarray(raw * np.float32(self.raw_scale / 255) - self._mean, dtype=np.float32)
+        if self.input_scale != 1:
+            values *= np.float32(self.input_scale)
+        if (self._std != 1).any():
+            values /= self._std
+        return values
 
     def _per_channel(self, key: str, value: ArrayLike | None, default: float) -> Array:
         """Bring a mean or std to (C, 1, 1) or (C, H, W)."""
