@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -61,6 +62,21 @@ def test_a_local_cluster_whose_worker_is_killed(tmp_path: Path) -> None:
     assert len(manifest(out)) == 61
 
 
+def test_ctrl_c_is_heard_by_one_process_and_not_by_its_workers(tmp_path: Path) -> None:
+    photos, out = digits(tmp_path / "photos", 80), tmp_path / "out"
+    options = ("--panel", "--batch-size", "1", "--dask", "local:1")
+    running = process(photos, "-o", out, *options, start_new_session=True)
+    while running.poll() is None:
+        with suppress(OSError):
+            if (out / "manifest.jsonl").read_bytes().count(b"\n") > 2:
+                break
+        time.sleep(0.01)
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=120)
+    assert running.returncode == 130, said
+    assert 3 <= len(manifest(out)) < 80
+
+
 @pytest.fixture
 def scheduler(tmp_path: Path) -> Iterator[str]:
     """A scheduler with one worker, started by the two commands that the documentation names."""
@@ -77,8 +93,6 @@ def scheduler(tmp_path: Path) -> Iterator[str]:
     deadline = time.monotonic() + 60
     while not file.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    import json
-
     try:
         yield json.loads(file.read_text())["address"]
     finally:

@@ -77,7 +77,7 @@ def test_it_opens_from_disk_and_escapes_what_it_shows(tmp_path: Path) -> None:
     assert "http" not in text.replace("http-equiv", "")
     assert [entry[3] for entry in page.entries] == ["3", "3", "", "3"]
     assert page.entries[2][6] == manifest(out)[2]["error"]
-    assert {button for button in ("name", "label", "score", "probability")} <= set(page.text)
+    assert {"name", "label", "score", "probability"} <= set(page.text)
 
 
 def test_a_hundred_thousand_entries_stay_usable(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ _AHEAD = 2
 """Chunks per worker thread that are under way: one being computed, one at hand."""
 _LOOK = 2.0
 """Seconds after which to see whether there is still a cluster."""
+_PATIENCE = 120.0
+"""Seconds without any worker after which nobody is expected any more."""
 _BENCHES: dict[bytes, Bench] = {}
 _MAKING = threading.Lock()
 
@@ -65,6 +68,7 @@ class Cluster:
         from distributed import wait  # noqa: PLC0415
 
         pending: dict[Any, Chunk] = {}
+        lacking = 0.0
         while True:
             room = _AHEAD * max(1, sum(client.nthreads().values()))
             while len(pending) < room and not self.stop.is_set():
@@ -77,7 +81,10 @@ class Cluster:
             try:
                 finished = wait(list(pending), timeout=_LOOK, return_when="FIRST_COMPLETED").done
             except TimeoutError:
-                _see_to(client)
+                lacking = 0.0 if client.nthreads() else lacking + _LOOK
+                if lacking and self.stop.is_set():
+                    return
+                _see_to(client, lacking)
                 continue
             for future in finished:
                 yield from _results(future, pending.pop(future))
@@ -96,13 +103,13 @@ def _results(future: Any, chunk: Chunk) -> Iterator[Record]:
                 yield Failed(item, error).record()
 
 
-def _see_to(client: Any) -> None:
-    """Raise where the scheduler has gone; workers may come back."""
+def _see_to(client: Any, lacking: float) -> None:
+    """Raise where the scheduler has gone, or workers that have do not come back."""
+    again = "give the same command again: it goes on where this run ended"
     if client.status != "running":
-        raise LrpError(
-            f"the dask scheduler at {client.scheduler.addr} has gone",
-            hint="start it and give the same command again: it goes on where this run ended",
-        )
+        raise LrpError(f"the dask scheduler at {client.scheduler.addr} has gone", hint=f"start it and {again}")
+    if lacking > _PATIENCE:
+        raise LrpError(f"no dask worker for {lacking:.0f} seconds", hint=f"start some and {again}")
 
 
 @contextmanager
@@ -115,7 +122,7 @@ def _client(address: str) -> Iterator[Any]:
     kind, _, count = address.partition(":")
     if kind != "local":
         try:
-            client = Client(address, timeout="20s")
+            client = Client(address, timeout="10s")
         except (OSError, TimeoutError, ValueError, TypeError) as error:
             raise ConfigError(
                 f"--dask {address}: no scheduler answers: {one_line(error)}", hint="start one with: dask scheduler"
@@ -126,13 +133,25 @@ def _client(address: str) -> Iterator[Any]:
     if not count.isdecimal() or int(count) < 1:
         raise ConfigError(f"--dask {address}: expected local:N with N workers", hint="for example --dask local:4")
     # Processes that are started anew: onnxruntime's and numba's threads do not survive a fork.
-    with (
-        LocalCluster(
-            n_workers=int(count), threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with _deaf():
+        cluster = LocalCluster(
+            n_workers=int(count), threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", silence_logs=50
+        )
+    with cluster, Client(cluster) as client:
         yield client
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Keep Ctrl-C, which all processes of a terminal get, from processes that are started here."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def work(task: bytes, chunk: Chunk) -> list[Record]:

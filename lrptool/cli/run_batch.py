@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,7 @@ def run(inputs: Sequence[str], composite: Composite | None, given: Mapping[str, 
                 summary = batch.run(_executor(batch, given), force=given["force"])
         except DiskError as error:
             raise DiskError(error.message, hint="make room and give the same command again: it goes on") from None
-    return _told(summary, job, as_json=given["as_json"], fail_fast=given["fail_fast"])
+    return _told(summary, job, given)
 
 
 def _job(composite: Composite | None, given: Mapping[str, Any]) -> Job:
@@ -159,7 +159,9 @@ def _ended_by_signals(stop: threading.Event) -> Iterator[None]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        log("note", "ending after what is being computed; once more ends at once")
+        # Whoever is just writing to stderr cannot be interrupted by another line.
+        with suppress(RuntimeError):
+            log("note", "ending after what is being computed; once more ends at once")
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -172,23 +174,24 @@ def _ended_by_signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _told(summary: Summary, job: Job, *, as_json: bool, fail_fast: bool) -> int:
+def _told(summary: Summary, job: Job, given: Mapping[str, Any]) -> int:
     """Say how it ended; return the exit code."""
     manifest = job.named("manifest", ".jsonl")
     said = f"{manifest}: {summary.done} done, {summary.failed} failed"
     if summary.interrupted:
         said += f", {summary.total - summary.done - summary.failed} to go"
-    if as_json:
-        log("note", said)
+    if given["as_json"]:
+        note(said, quiet=given["quiet"])
     else:
         click.echo(plain(said))
     failed = ExitCode.PARTIAL if summary.done else ExitCode(summary.code)
     code = failed if summary.failed else ExitCode.OK
     if summary.interrupted:
+        failed_fast = bool(given["fail_fast"] and summary.failed)
         ended = LrpError(
-            "stopped at the first failure" if fail_fast and summary.failed else "interrupted",
+            "stopped at the first failure" if failed_fast else "interrupted",
             hint="give the same command again: it goes on where this run ended",
         )
         complain(ended)
-        return code if fail_fast and summary.failed else ExitCode.INTERRUPTED
+        return code if failed_fast else ExitCode.INTERRUPTED
     return code
