@@ -5,7 +5,8 @@
     │  └─ UnsupportedError   4       an operator or attribute that cannot be explained, with its node name
     ├─ InputError            5       image, array shape, unknown target
     ├─ ConfigError           6       composite or card: all problems at once, unknown keys with "did you mean"
-    ├─ OutputError           9       a result that cannot be written: no permission, existing file, full disk
+    ├─ OutputError           9       a result that cannot be written: no permission, existing file
+    │  └─ DiskError          9       nor can any other: a full or broken disk
     └─ NumericError          7       non-finite relevance, with node and rule; scores that should be equal and are not
 
 2 is a usage error, 130 is Ctrl-C, 7 also a check that fails, 8 a batch in which some inputs failed. Any other exception
@@ -82,6 +83,10 @@ class OutputError(LrpError):
     """A result that cannot be written."""
 
     exit_code = ExitCode.OUTPUT
+
+
+class DiskError(OutputError):
+    """A result that cannot be written for a reason that holds for all others: a full disk, one that only reads."""
 
 
 class NumericError(LrpError):

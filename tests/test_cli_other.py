@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import yaml
 
-from lrptool.cli.explain import COLOUR_MAPS
 from lrptool.cli.main import cli
+from lrptool.cli.options import COLOUR_MAPS
 from lrptool.cli.sources import Failure, Source, in_batches
 from lrptool.errors import InputError
 from lrptool.imaging.colormap import COLORMAPS
@@ -26,7 +26,10 @@ from lrptool.version import VERSION
 from tests.command import DIGIT, EIGHT, lenet, listing, run
 from tests.conftest import ROOT
 
-COMMANDS = ("explain", "predict", "inspect", "check", "convert", "models", "rules", "composites")
+COMMANDS = (
+    *("explain", "batch", "render", "predict", "inspect", "check", "convert"),
+    *("models", "rules", "composites"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -224,6 +227,14 @@ def test_help_takes_a_fifth_of_a_second() -> None:
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     assert min(seconds() for _ in range(3)) < 0.2
+
+
+def test_rules_as_json() -> None:
+    (everything,) = run("rules", "--json").records
+    assert list(everything) == list(CATALOGUE)
+    (one,) = run("rules", "zbox", "--json").records
+    assert one == {"zbox": everything["zbox"]}
+    assert run("rules", "zplu", "--json").code == 6
 
 
 def test_rules() -> None:

@@ -5,8 +5,9 @@ from lrptool.api.converting import Conversion, convert
 from lrptool.api.explanation import Explanation
 from lrptool.api.loading import PREPROCESS_KEYS, load
 from lrptool.api.model import BATCH_SIZE, DEFAULT_COMPOSITE, Model, Prediction
-from lrptool.api.record import record_of
+from lrptool.api.record import ranked, record_of
 from lrptool.api.save import Style
+from lrptool.api.targets import meant, wanted
 
 __all__ = [
     "BATCH_SIZE",
@@ -23,6 +24,9 @@ __all__ = [
     "check",
     "convert",
     "load",
+    "meant",
     "random_image",
+    "ranked",
     "record_of",
+    "wanted",
 ]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from lrptool.api.explanation import Explanation
 from lrptool.api.model import Model
 from lrptool.engine import Entry
+from lrptool.graph import Array
 
 
 def record_of(model: Model, explanation: Explanation, k: int = 0) -> dict[str, Any]:
@@ -34,8 +37,8 @@ def record_of(model: Model, explanation: Explanation, k: int = 0) -> dict[str, A
         "sums": {
             "start": _rounded(explanation.start[k]),
             "input": _rounded(relevance.sum()),
-            "positive": _rounded(relevance[relevance > 0].sum()),
-            "negative": _rounded(relevance[relevance < 0].sum()),
+            "positive": _rounded(np.maximum(relevance, 0).sum()),
+            "negative": _rounded(np.minimum(relevance, 0).sum()),
         },
     }
     if explanation.against is not None:
@@ -45,6 +48,36 @@ def record_of(model: Model, explanation: Explanation, k: int = 0) -> dict[str, A
     if explanation.audit:
         record["audit"] = [_audit_row(entry, k) for entry in explanation.audit]
     return record
+
+
+def ranked(model: Model, scores: Array, probabilities: Array | None, count: int) -> list[dict[str, Any]]:
+    """Return the best classes of one picture: ``target, label, score`` and, where there are some, the others.
+
+    Parameters
+    ----------
+    model : Model
+    scores : float32 (classes,)
+    probabilities : float32 (classes,) or None
+    count : int
+
+    Returns
+    -------
+    list of dict
+        By falling score; ``probability`` and ``synset`` where there is one.
+    """
+    classes = []
+    for index in map(int, np.argsort(-scores, kind="stable")[:count]):
+        entry: dict[str, Any] = {
+            "target": index,
+            "label": model.labels.name(index),
+            "score": round(float(scores[index]), 6),
+        }
+        if probabilities is not None:
+            entry["probability"] = round(float(probabilities[index]), 6)
+        if synset := model.labels.synset(index):
+            entry["synset"] = synset
+        classes.append(entry)
+    return classes
 
 
 def _rounded(value: Any) -> float:

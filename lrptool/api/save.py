@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from lrptool.files import replacing
 from lrptool.graph import Array
 from lrptool.imaging import (
     colormap,
+    coloured,
     colourise,
     encode_png,
     normalise,
@@ -60,6 +61,17 @@ class Style:
         colormap(self.cmap)
 
 
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What a panel says of a result: the class, its score before the softmax and its probability, and by what."""
+
+    label: str
+    score: float
+    probability: float | None
+    composite: str
+    model: str
+
+
 def picture(
     model: Model, explanation: Explanation, k: int, photo: Image.Image | None, view: str, style: Style
 ) -> Image.Image:
@@ -78,36 +90,54 @@ def picture(
 
     Returns
     -------
-    PIL picture, RGB
+    PIL picture, RGB, of a heatmap with a palette
         The part of the photo that the network saw, at the photo's own resolution.
     """
-    relevance = normalise(explanation.heatmap[k], percentile=style.percentile)
-    crop = model.preprocessing.crop(photo) if photo is not None else _blank(explanation.relevance.shape)
-    factor = max(1, min(round(SMALLEST_SIDE / min(crop.size)), LARGEST_SIDE // max(crop.size)))
-    if factor > 1:
-        crop = crop.resize((crop.width * factor, crop.height * factor), Image.Resampling.NEAREST)
-    enlarged = resize_heatmap(relevance, crop.size)
-    heat = colourise(enlarged, style.cmap)
-    if view == "heatmap":
-        return Image.fromarray(heat)
-    laid_over = overlay(crop, enlarged, style.cmap)
-    if view == "overlay":
-        return laid_over
-    return panel(
-        crop,
-        heat,
-        laid_over,
+    crop = model.preprocessing.crop(photo) if photo is not None else blank(explanation.relevance.shape)
+    caption = Caption(
         label=model.labels.name(int(explanation.target[k])),
         score=float(explanation.score[k]),
         probability=None if explanation.probability is None else float(explanation.probability[k]),
         composite=explanation.composite,
         model=model.name if not model.random_weights else f"{model.name} (random weights)",
-        cmap=style.cmap,
     )
+    # Not explanation.heatmap[k], which would sum up all of its pictures.
+    return drawn(explanation.relevance[k].sum(axis=0), crop, view, style, caption)
 
 
-def _blank(shape: tuple[int, ...]) -> Image.Image:
-    """A grey picture in place of a photo that was not given."""
+def drawn(heatmap: Array, crop: Image.Image, view: str, style: Style, caption: Caption) -> Image.Image:
+    """Return relevance as a picture.
+
+    Parameters
+    ----------
+    heatmap : float32 (H, W)
+        Relevance, summed over channels.
+    crop : PIL picture, RGB
+        The part of the photo that the network saw.
+    view : {"heatmap", "overlay", "panel"}
+    style : Style
+    caption : Caption
+        What a panel says.
+
+    Returns
+    -------
+    PIL picture, RGB, of a heatmap with a palette
+    """
+    relevance = normalise(heatmap, percentile=style.percentile)
+    factor = max(1, min(round(SMALLEST_SIDE / min(crop.size)), LARGEST_SIDE // max(crop.size)))
+    if factor > 1:
+        crop = crop.resize((crop.width * factor, crop.height * factor), Image.Resampling.NEAREST)
+    enlarged = resize_heatmap(relevance, crop.size)
+    if view == "heatmap":
+        return coloured(enlarged, style.cmap)
+    laid_over = overlay(crop, enlarged, style.cmap)
+    if view == "overlay":
+        return laid_over
+    return panel(crop, colourise(enlarged, style.cmap), laid_over, cmap=style.cmap, **asdict(caption))
+
+
+def blank(shape: tuple[int, ...]) -> Image.Image:
+    """Return a grey picture in place of a photo that was not given, for relevance (N, C, H, W)."""
     return Image.new("RGB", (shape[3], shape[2]), (128, 128, 128))
 
 
@@ -133,9 +163,9 @@ def encode(
     record : mapping
         What `record_of` returned, with anything the caller adds.
     """
-    text = json.dumps(record, ensure_ascii=False)
     if form == "png":
         return encode_png(picture(model, explanation, k, photo, view, style), metadata(record))
+    text = json.dumps(record, ensure_ascii=False)
     if form == "json":
         return (text + "\n").encode()
     stream = io.BytesIO()
@@ -162,7 +192,7 @@ def metadata(record: Mapping[str, Any]) -> dict[str, str]:
     return {"Software": f"lrptool {VERSION}"} | said
 
 
-def write(path: Path, contents: bytes, *, force: bool) -> None:
-    """Write a file whole or not at all; OutputError where it is there already or cannot be written."""
-    with replacing(path, force=force) as stream:
+def write(path: Path, contents: bytes, *, force: bool, workshop: Path | None = None) -> None:
+    """Write a file whole or not at all, see `lrptool.files.replacing`; OutputError where that cannot be."""
+    with replacing(path, force=force, workshop=workshop) as stream:
         stream.write(contents)

@@ -26,6 +26,30 @@ def one_per_picture(target: Target, count: int) -> list[One]:
     return targets
 
 
+_RANK = re.compile(r"top(?::(\d+))?", re.IGNORECASE)
+
+
+def meant(target: One, labels: Labels) -> One:
+    """Return the index of a class that is named or numbered; what speaks of ranks (``top``, ``top:3``) as it stands.
+
+    Raises
+    ------
+    InputError
+        No such class or rank, or an ambiguous name.
+    """
+    if not isinstance(target, str) or _RANK.fullmatch(target.strip()) is None:
+        return _resolve_one(target, np.zeros(0, np.float32), labels)
+    _rank(target, labels)
+    return target.strip().lower()
+
+
+def wanted(targets: Iterable[str], top: int | None, labels: Labels) -> tuple[One, ...]:
+    """Return the targets to explain: no more of the best than there are classes, no named class twice."""
+    if top is not None:
+        return tuple(f"top:{rank}" for rank in range(1, min(top, labels.count) + 1))
+    return tuple(dict.fromkeys(meant(text, labels) for text in targets)) or ("top",)
+
+
 def resolve(targets: Sequence[One], scores: Array, labels: Labels) -> NDArray[np.int64]:
     """Return class indices int64 (N,).
 
@@ -52,10 +76,15 @@ def _resolve_one(target: One, scores: Array, labels: Labels) -> int:
         return int(target)
     if not isinstance(target, str):
         raise InputError(f"target: expected an index or a name, found {target!r}")
-    ranked = re.fullmatch(r"top(?::(\d+))?", target.strip().lower())
-    if not ranked:
+    if _RANK.fullmatch(target.strip()) is None:
         return labels.find(target)
-    rank = int(ranked[1] or 1)
+    return int(np.argsort(-scores, kind="stable")[_rank(target, labels) - 1])
+
+
+def _rank(target: str, labels: Labels) -> int:
+    """Return the rank a target speaks of."""
+    found = _RANK.fullmatch(target.strip())
+    rank = int((found and found[1]) or 1)
     if not 1 <= rank <= labels.count:
         raise InputError(f"target {target}: expected a rank from 1 to {labels.count}")
-    return int(np.argsort(-scores, kind="stable")[rank - 1])
+    return rank

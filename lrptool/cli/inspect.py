@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from lrptool.cli.options import chosen_composite, model_options, open_model, picture_options, rule_options
+from lrptool.cli.options import (
+    chosen_composite,
+    model_options,
+    open_model,
+    picture_options,
+    quiet_options,
+    rule_options,
+)
 from lrptool.cli.talk import echo_json, notes, plain, table
 
 
@@ -15,7 +22,7 @@ from lrptool.cli.talk import echo_json, notes, plain, table
 @picture_options
 @rule_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("-q", "--quiet", is_flag=True, help="No remarks on stderr.")
+@quiet_options
 def command(as_json: bool, quiet: bool, **given: Any) -> None:
     """Print the network: node, operator, shapes, parameters, multiply-accumulates, and the rule each node gets."""
     model = open_model(given, quiet=quiet)

@@ -15,7 +15,10 @@ from lrptool.cli.talk import complain
 from lrptool.errors import ExitCode, LrpError, OutputError
 from lrptool.version import VERSION
 
-_COMMANDS = ("explain", "predict", "inspect", "check", "convert", "models", "rules", "composites")
+_COMMANDS = (
+    *("explain", "batch", "render", "predict", "inspect", "check", "convert"),
+    *("models", "rules", "composites"),
+)
 
 
 class Commands(click.Group):
@@ -61,6 +64,7 @@ def cli() -> None:
 
     \b
     lrptool explain photo.jpg --model squeezenet_v1.0 --panel
+    lrptool batch photos --model squeezenet_v1.0 -o maps
     lrptool predict *.jpg --model squeezenet_v1.0 --top 5
     lrptool inspect --model lenet --composite epsilon-plus
     lrptool models list

@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from lrptool.cli.talk import talk_json
+
 if TYPE_CHECKING:
     from lrptool.api import Model
     from lrptool.rules import Composite
+
+# Named here because the colour maps' own module is heavy, and --help is not.
+COLOUR_MAPS = (
+    *("seismic", "bwr", "coldnhot", "france", "coolio", "coleus"),
+    *("black-firered", "black-green", "blue-black-yellow", "gray-red", "gray-red2"),
+    *("gray", "hot", "firered", "cold", "wred", "wblue"),
+)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _LARGEST = 3.4e38
@@ -69,16 +78,26 @@ def _stack(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
 
 def model_options(function: _F) -> _F:
     """Add ``--model`` and what goes with it."""
+    return _model_options(required=True)(function)
+
+
+def model_options_optional(function: _F) -> _F:
+    """Add the same for a command that can do without a model."""
+    return _model_options(required=False)(function)
+
+
+def _model_options(*, required: bool) -> Callable[[_F], _F]:
+    """The options that name a model."""
     return _stack(
         click.option(
             "-m",
             "--model",
-            required=True,
+            required=required,
             metavar="NAME|FILE",
             help="A model's name (see lrptool models list), a folder with a card, a .prototxt, .caffemodel or .onnx.",
         ),
         network_options,
-    )(function)
+    )
 
 
 def network_options(function: _F) -> _F:
@@ -119,6 +138,74 @@ def rule_options(function: _F) -> _F:
     )(function)
 
 
+def target_options(function: _F) -> _F:
+    """Add what to explain of an input."""
+    return _stack(
+        click.option(
+            "-t",
+            "--target",
+            "targets",
+            multiple=True,
+            metavar="CLASS",
+            help="top, an index, a label or its beginning, a synset id; repeatable.  [default: top]",
+        ),
+        click.option("-k", "--top", type=click.IntRange(1), help="Explain each of the K best classes."),
+        click.option("--against", metavar="CLASS", help="Explain why the target rather than this class."),
+        click.option("--start", type=click.Choice(["score", "one", "contrast"]), help="What relevance starts as."),
+    )(function)
+
+
+def look_options(function: _F) -> _F:
+    """Add what pictures show."""
+    return _stack(
+        click.option(
+            "--cmap",
+            default="seismic",
+            show_default=True,
+            metavar="NAME|COLOURS",
+            help=f"Colour map ({', '.join(COLOUR_MAPS)}), or colours such as 00f,80:fff,f00.",
+        ),
+        click.option("--overlay", is_flag=True, help="Lay the heatmap over the photo."),
+        click.option("--panel", is_flag=True, help="Photo, heatmap and overlay side by side, with labels."),
+        click.option(
+            "--percentile",
+            type=Finite(50, 100),
+            default=99.5,
+            show_default=True,
+            help="Percentile of |relevance| where colours saturate; 100: its largest value.",
+        ),
+    )(function)
+
+
+def pace_options(function: _F) -> _F:
+    """Add how much is computed at a time."""
+    return _stack(
+        click.option("--batch-size", type=click.IntRange(1), help="Pictures computed together.  [default: 8]"),
+        click.option("--memory", type=Bytes(), help="Choose the batch size so that so much memory is enough, e.g. 2G."),
+    )(function)
+
+
+def check_pace(given: Mapping[str, Any]) -> None:
+    """Raise a usage error where the options of `pace_options` contradict each other."""
+    if given["memory"] and given["batch_size"]:
+        raise click.UsageError("--memory chooses the batch size: --batch-size is not needed")
+
+
+def quiet_options(function: _F) -> _F:
+    """Add how much is said on stderr, and how."""
+    return _stack(
+        click.option("-q", "--quiet", is_flag=True, help="No remarks on stderr."),
+        click.option(
+            "--log-json",
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=lambda _ctx, _param, value: talk_json(value),
+            help="Write remarks and errors as JSON lines.",
+        ),
+    )(function)
+
+
 _PREPROCESS = {
     "channels": "channels",
     "raw_scale": "raw_scale",
@@ -149,26 +236,23 @@ def _mean(text: str) -> Any:
     return numbers
 
 
-def open_model(given: Mapping[str, Any], *, quiet: bool) -> Model:
-    """Load the model that the options name; it is fetched where it is not here."""
+def model_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that name a model, by the names `lrptool.load` has for them."""
     for option in ("model", "weights", "labels", "head"):
         if given[option] == "":
             raise click.BadParameter("expected a name or a file, found nothing", param_hint=f"--{option}")
+    named = {key: given[key] for key in ("model", "weights", "models_dir", "labels", "threads")}
+    named |= {"allow_fetch": not given["no_fetch"], "input_shape": given["input_shape"], "output": given["head"]}
+    return named | preprocess_of(given)
+
+
+def open_model(given: Mapping[str, Any], *, quiet: bool) -> Model:
+    """Load the model that the options name; it is fetched where it is not here."""
+    named = model_of(given)
     from lrptool.api import load  # noqa: PLC0415
     from lrptool.cli.progress import Progress  # noqa: PLC0415
 
-    return load(
-        given["model"],
-        given["weights"],
-        models_dir=given["models_dir"],
-        labels=given["labels"],
-        threads=given["threads"],
-        allow_fetch=not given["no_fetch"],
-        watch=Progress(quiet=quiet),
-        input_shape=given["input_shape"],
-        output=given["head"],
-        **preprocess_of(given),
-    )
+    return load(**named, watch=Progress(quiet=quiet))
 
 
 def chosen_composite(given: Mapping[str, Any]) -> Composite | None:

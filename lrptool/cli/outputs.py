@@ -27,16 +27,16 @@ _LONGEST = 80
 """Letters of a label in a file name; file systems take 255 bytes."""
 
 
-def formats_of(text: str | None, output: str | None = None) -> tuple[str, ...]:
+def formats_of(text: str | None, output: str | None = None, known: tuple[str, ...] = FORMATS) -> tuple[str, ...]:
     """Return the formats of a comma-separated list, without one that of the output's ending, else png."""
     if text is None:
         ending = _ending(output or "")
         return (ending if ending in FORMATS else "png",)
     chosen = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
-    unknown = [one for one in chosen if one not in FORMATS]
+    unknown = [one for one in chosen if one not in known]
     if unknown or not chosen:
         found = f"'{unknown[0]}'" if unknown else "nothing"
-        raise click.BadParameter(f"expected some of {', '.join(FORMATS)}, found {found}", param_hint="--save")
+        raise click.BadParameter(f"expected some of {', '.join(known)}, found {found}", param_hint="--save")
     return chosen
 
 
@@ -51,6 +51,11 @@ def target_names(labels: Labels) -> list[str]:
     # Some file systems do not tell capitals from small letters.
     count = Counter(name.casefold() for name in names)
     return [f"{name}_{index}" if count[name.casefold()] > 1 else name for index, name in enumerate(names)]
+
+
+def endings_of(views: Sequence[str]) -> tuple[str, ...]:
+    """What follows the name of a result, picture by picture."""
+    return tuple(f"_{view}.png" if len(views) > 1 else ".png" for view in views)
 
 
 @dataclass(slots=True)
@@ -83,10 +88,18 @@ class Destination:
     _read: set[tuple[int, int]] | None = None
 
     @classmethod
-    def of(cls, output: str | None, formats: tuple[str, ...], inputs: Sequence[str], *, force: bool) -> Destination:
-        """Return what ``-o`` means: a folder, a pattern, a file, or ``-``."""
+    def of(
+        cls,
+        output: str | None,
+        formats: tuple[str, ...],
+        inputs: Sequence[str],
+        *,
+        force: bool,
+        default: str = _DEFAULT,
+    ) -> Destination:
+        """Return what ``-o`` means: a folder, a pattern, a file, or ``-``; `default` names files in a folder."""
         if output is None:
-            return cls(_DEFAULT, force=force, inputs=inputs)
+            return cls(default, force=force, inputs=inputs)
         if output == "-":
             if len(formats) > 1:
                 raise click.UsageError("-o - takes one format: --save png, npy, npz or json")
@@ -104,7 +117,7 @@ class Destination:
             raise click.BadParameter(f"{output}: expected .{', .'.join(FORMATS)} or a folder", param_hint="-o")
         used = _fields_of(output)
         if not used and ending not in FORMATS:
-            return cls(str(Path(_escaped(output)) / _DEFAULT), force=force, inputs=inputs)
+            return cls(str(Path(_escaped(output)) / default), force=force, inputs=inputs)
         return cls(output if used else _escaped(output), single=not used, force=force, inputs=inputs)
 
     @property

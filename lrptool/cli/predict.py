@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from lrptool.cli.options import model_options, open_model, picture_options
+from lrptool.cli.options import model_options, open_model, picture_options, quiet_options
 from lrptool.cli.talk import notes
 
 
@@ -17,7 +17,7 @@ from lrptool.cli.talk import notes
 @click.option("-k", "--top", type=click.IntRange(1), default=1, show_default=True, help="Classes per picture.")
 @click.option("--expect", metavar="FILE", help="True classes, one per picture (.npy or text): prints the accuracy.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per picture.")
-@click.option("-q", "--quiet", is_flag=True, help="No remarks on stderr.")
+@quiet_options
 def command(images: tuple[str, ...], top: int, expect: str | None, as_json: bool, quiet: bool, **given: Any) -> int:
     """Print the classes with the highest scores; IMAGE as in lrptool explain."""
     from lrptool.cli.run_predict import run  # noqa: PLC0415

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -80,8 +79,10 @@ class Wishes:
 
 def run(model: Model, images: Sequence[str], composite: Composite | None, wishes: Wishes) -> int:
     """Explain every picture; return the exit code."""
+    from lrptool.api import wanted  # noqa: PLC0415
+
     model.program(composite)
-    targets = _targets(model, wishes)
+    targets = wanted(wishes.targets, wishes.top, model.labels)
     task = _Task(model, composite, wishes, targets, target_names(model.labels))
     errors: list[LrpError] = []
     done = 0
@@ -113,15 +114,6 @@ class _Task:
     targets: tuple[int | str, ...]
     names: Sequence[str]
     """What ``{target}`` is for every class."""
-
-
-def _targets(model: Model, wishes: Wishes) -> tuple[int | str, ...]:
-    """Return the targets to explain: no more of the best than there are classes, no named class twice."""
-    if wishes.top is not None:
-        return tuple(f"top:{rank}" for rank in range(1, min(wishes.top, model.labels.count) + 1))
-    ranks = re.compile(r"top(:\d+)?", re.IGNORECASE)
-    wanted = (text if ranks.fullmatch(text.strip()) else model.labels.find(text) for text in wishes.targets or ("top",))
-    return tuple(dict.fromkeys(wanted))
 
 
 def _explain_group(task: _Task, sources: Sequence[Source]) -> list[LrpError]:

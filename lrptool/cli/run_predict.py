@@ -58,18 +58,10 @@ def _exit_code(errors: Sequence[LrpError], done: int) -> int:
 
 def _record(model: Model, source: Source, prediction: Prediction, k: int, top: int) -> dict[str, Any]:
     """Return one picture's result in plain values."""
-    classes = []
-    for index in prediction.top(top)[k]:
-        entry: dict[str, Any] = {
-            "target": int(index),
-            "label": model.labels.name(int(index)),
-            "score": round(float(prediction.scores[k, index]), 6),
-        }
-        if prediction.probabilities is not None:
-            entry["probability"] = round(float(prediction.probabilities[k, index]), 6)
-        if synset := model.labels.synset(int(index)):
-            entry["synset"] = synset
-        classes.append(entry)
+    from lrptool.api import ranked  # noqa: PLC0415
+
+    probabilities = None if prediction.probabilities is None else prediction.probabilities[k]
+    classes = ranked(model, prediction.scores[k], probabilities, top)
     return {"input": source.name, "model": model.name, "sha256": model.sha256, "predictions": classes}
 
 

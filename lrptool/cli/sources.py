@@ -67,7 +67,7 @@ def _read(model: Model, name: str) -> Iterator[Source]:
     from lrptool.imaging import load_image  # noqa: PLC0415
 
     if name == "-":
-        photo = load_image(_stdin(), "stdin")
+        photo = load_image(read_stdin(), "stdin")
         yield Source("-", "stdin", model.read(photo), photo)
     elif name.endswith(".npy"):
         values, stem = model.read(name), Path(name).stem
@@ -81,7 +81,7 @@ def _read(model: Model, name: str) -> Iterator[Source]:
         yield Source(name, Path(name).stem, model.read(photo), photo)
 
 
-def _stdin() -> bytes:
+def read_stdin() -> bytes:
     """Return all of stdin."""
     try:
         if sys.stdin is None:

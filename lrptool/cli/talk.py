@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -19,9 +20,23 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+class _Way:
+    """How remarks are written: for people, or as JSON lines. One process talks in one way."""
+
+    as_json = False
+
+
+def talk_json(chosen: bool) -> None:
+    """Write remarks and errors as JSON lines from now on, or for people."""
+    _Way.as_json = chosen
+
+
 def complain(error: LrpError, subject: str | None = None) -> None:
     """Print an error and its hint to stderr."""
     where = f"{subject}: " if subject and subject not in error.message else ""
+    if _Way.as_json:
+        log("error", where + error.message, hint=error.hint, exit_code=int(error.exit_code))
+        return
     _talk(f"{click.style('lrptool: error:', fg='red')} {plain(where + error.message)}")
     if error.hint:
         _talk(f"  {click.style('hint:', bold=True)} {plain(error.hint)}")
@@ -29,7 +44,11 @@ def complain(error: LrpError, subject: str | None = None) -> None:
 
 def note(text: str, *, quiet: bool = False) -> None:
     """Print a remark to stderr."""
-    if not quiet:
+    if quiet:
+        return
+    if _Way.as_json:
+        log("note", text)
+    else:
         _talk(f"{click.style('note:', fg='yellow')} {plain(text)}")
 
 
@@ -37,6 +56,20 @@ def notes(texts: Iterable[str], *, quiet: bool = False) -> None:
     """Print several remarks."""
     for text in texts:
         note(text, quiet=quiet)
+
+
+def log(level: str, message: str, **facts: Any) -> None:
+    """Print one remark to stderr: as a JSON object where that is wanted, else its message alone."""
+    if _Way.as_json:
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        _talk(json.dumps({"time": now, "level": level, "message": message} | facts))
+    else:
+        _talk(plain(message))
+
+
+def talks_json() -> bool:
+    """Whether remarks are JSON lines."""
+    return _Way.as_json
 
 
 def _talk(line: str) -> None:
@@ -103,3 +136,15 @@ def _value(value: Any) -> str:
     if value is None:
         return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+_ONCE = "once"
+_AGAIN = "next time, too: they can be kept nowhere; LRPTOOL_CACHE names a folder that can be written"
+
+
+def compiling(*, quiet: bool) -> None:
+    """Say that the first run takes a while, where this is it."""
+    from lrptool.engine import is_compiled, is_kept  # noqa: PLC0415
+
+    if not is_compiled():
+        note(f"compiling kernels ({_ONCE if is_kept() else _AGAIN})", quiet=quiet)

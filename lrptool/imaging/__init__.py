@@ -4,7 +4,7 @@ from lrptool.imaging.colormap import COLORMAPS, Colormap, colormap
 from lrptool.imaging.load import check_array, load_array, load_image, to_rgb
 from lrptool.imaging.panel import panel
 from lrptool.imaging.preprocess import Preprocessing
-from lrptool.imaging.render import colourise, encode_png, normalise, overlay, resize_heatmap
+from lrptool.imaging.render import coloured, colourise, encode_png, normalise, overlay, resize_heatmap
 
 __all__ = [
     "COLORMAPS",
@@ -12,6 +12,7 @@ __all__ = [
     "Preprocessing",
     "check_array",
     "colormap",
+    "coloured",
     "colourise",
     "encode_png",
     "load_array",

@@ -70,7 +70,8 @@ class Colormap:
         """Return the palette entries of values in [−1, 1] as uint8 of the same shape; zero is exact."""
         clipped = np.clip(values, -1.0, 1.0)
         if self.signed:
-            entries = _ZERO + np.where(clipped < 0, clipped * _ZERO, clipped * (255 - _ZERO))
+            # The smaller one is that of the value's sign, because there is one more entry below zero than above.
+            entries = _ZERO + np.minimum(clipped * _ZERO, clipped * (255 - _ZERO))
         else:
             entries = np.maximum(clipped, 0) * 255
         nearest: NDArray[np.uint8] = np.rint(entries).astype(np.uint8)

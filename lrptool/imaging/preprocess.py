@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from hashlib import sha256
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -90,6 +91,14 @@ class Preprocessing:
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the network's input."""
         return (_COUNT[self.channels], *self.size)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was asked for in plain values; of a mean image its checksum."""
+        shown = {key: getattr(self, key) for key in ("size", "channels", "resize", "mode", "raw_scale", "input_scale")}
+        shown |= {"std": self._std.ravel().tolist(), "invert": self.invert, "fit": self.fit}
+        image = self._mean.shape[1:] != (1, 1)
+        mean = sha256(self._mean.tobytes()).hexdigest() if image else self._mean.ravel().tolist()
+        return shown | {"mean": mean}
 
     def __call__(self, image: Image.Image) -> Array:
         """Return `apply(image)`."""
@@ -184,8 +193,12 @@ class Preprocessing:
 
     def _scale(self, raw: Array) -> Array:
         """From 0..255 to the network's numbers."""
-        values = raw * np.float32(self.raw_scale / 255) - self._mean
-        return np.ascontiguousarray(values * np.float32(self.input_scale) / self._std, dtype=np.float32)
+        values = np.ascontiguousarray(raw * np.float32(self.raw_scale / 255) - self._mean, dtype=np.float32)
+        if self.input_scale != 1:
+            values *= np.float32(self.input_scale)
+        if (self._std != 1).any():
+            values /= self._std
+        return values
 
     def _per_channel(self, key: str, value: ArrayLike | None, default: float) -> Array:
         """Bring a mean or std to (C, 1, 1) or (C, H, W)."""

@@ -20,6 +20,7 @@ _STRENGTH = 0.85
 """Opacity of the strongest relevance on an overlay."""
 _GAMMA = 0.6
 """Below 1, weak relevance shows on an overlay, too."""
+_COMPRESSION = 1
 _FEW_PIXELS = 64
 """Maps of fewer pixels a side are enlarged without smoothing where the factor is whole."""
 
@@ -107,6 +108,27 @@ def colourise(heatmap: Map, cmap: str) -> Pixels:
     return pixels
 
 
+def coloured(heatmap: Map, cmap: str) -> Image.Image:
+    """Return a map as a picture of the colour map's palette: a third of the bytes of RGB, and much sooner encoded.
+
+    Parameters
+    ----------
+    heatmap : float32 (H, W)
+        In [−1, 1].
+    cmap : str
+        A map's name or a line of colours; see `colormap`.
+
+    Returns
+    -------
+    PIL picture, mode ``P``
+        Every pixel has the colour that `colourise` gives it.
+    """
+    chosen = colormap(cmap)
+    picture = Image.fromarray(chosen.index(heatmap))
+    picture.putpalette(chosen.palette.tobytes())
+    return picture
+
+
 def overlay(photo: Image.Image, heatmap: Map, cmap: str) -> Image.Image:
     """Lay a map over a photo: the photo in grey where relevance is weak, the map's colours where it is strong.
 
@@ -151,5 +173,6 @@ def encode_png(image: Image.Image, metadata: Mapping[str, str]) -> bytes:
     for key, text in metadata.items():
         entries.add_itxt(key, text)
     stream = io.BytesIO()
-    image.save(stream, "PNG", pnginfo=entries, optimize=False)
+    # The default level takes three times as long for a tenth less.
+    image.save(stream, "PNG", pnginfo=entries, compress_level=_COMPRESSION)
     return stream.getvalue()

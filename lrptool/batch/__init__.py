@@ -1,0 +1,1 @@
+"""Batches: many inputs, unattended, with nothing lost."""
