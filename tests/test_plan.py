@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -46,7 +47,32 @@ def strided(seed: int = 0) -> Graph:
     return net.finish(net.dense("fc", ends, 4))
 
 
-MAKERS = NETS | {"connected": connected, "strided": strided}
+def block(seed: int = 0, *, group: int = 1, elsewhere: str = "") -> Graph:
+    """A residual sum, one summand of which may be a depthwise convolution's or be read elsewhere, too."""
+    net = Net((3, 9, 8), seed=seed)
+    maps = net.relu("relu1", net.conv("conv1", "x", 8))
+    summand = net.conv("conv2", maps, 8, group=group)
+    total = net.relu("relu3", net.add("Sum", "sum", summand, net.conv("conv3", maps, 8)))
+    if elsewhere == "concat":
+        total = net.add("Concat", "joined", summand, total, axis=1)
+    elif elsewhere == "relu":
+        other = net.relu("relu4", net.conv("conv4", net.relu("relu2", summand), 8))
+        total = net.add("Concat", "joined", other, total, axis=1)
+    elif elsewhere == "sum":
+        before = net.add("Sum", "again", summand, net.conv("conv4", net.relu("relu2", summand), 8))
+        total = net.add("Concat", "joined", before, total, axis=1)
+    last = net.relu("relu6", net.conv("conv6", total, 6))
+    return net.finish(net.dense("fc", net.flatten("flat", last), 4))
+
+
+BLOCKS: dict[str, Callable[..., Graph]] = {
+    "block": block,
+    "depthwise": partial(block, group=8),
+    "in a concat": partial(block, elsewhere="concat"),
+    "behind a ReLU": partial(block, elsewhere="relu"),
+    "added before": partial(block, elsewhere="sum"),
+}
+MAKERS: dict[str, Callable[..., Graph]] = NETS | {"connected": connected, "strided": strided} | BLOCKS
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -64,6 +90,22 @@ def test_a_schedule_does_what_its_steps_do(make: Callable[..., Graph], preset: s
     np.testing.assert_array_equal(planned, program.backward(activations, start)["x"])
     again = program.backward({**activations}, start)["x"]
     np.testing.assert_array_equal(planned, again)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("make", BLOCKS.values(), ids=BLOCKS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_derived_is_as_good_as_what_is_fetched(make: Callable[..., Graph], preset: str, dtype: type) -> None:
+    graph = canonise(make(5))
+    program = Program(graph, Composite.load(preset), bounds=BOUNDS)
+    x = np.random.default_rng(2).uniform(-1, 1, (2, *graph.input.item_shape)).astype(np.float32)
+    activations = program.forward(x)
+    start = initial_relevance(activations[graph.output], scores_of(activations[graph.output]).argmax(1)).astype(dtype)
+    everything = {**activations, **Forward(graph, [name for name in graph.tensors if name != "x"])(x)}
+    expected = program.backward(everything, start, keep=["x"])["x"]
+    found = program.backward(activations, start)["x"]
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
 
 def test_a_summand_is_not_fetched_and_still_known() -> None:

@@ -26,7 +26,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A summand, as the sum without the other one; as exact as the sum."""
+    """A summand, as the sum without the other one; its error is the rounding of the sum, whatever its own size."""
 
     whole: str
     less: str
@@ -165,7 +165,9 @@ def _differences(steps: Sequence[Step], graph: Graph) -> dict[str, Difference]:
         if _adds_two(step.node, graph) and step.layer is not None and step.layer.preactivation is not None:
             for name, other in (step.layer.inputs, step.layer.inputs[::-1]):
                 known = {other, step.layer.preactivation}.isdisjoint(found)
-                if known and readers.get(name) and _only_divides(name, step, readers[name], makers.get(name)):
+                # Whoever else takes it in may get relevance where the sum got none, and the difference is wrong.
+                alone = len(graph.consumers[name]) == 1 and name != graph.output
+                if known and alone and readers.get(name) and _only_divides(name, step, readers[name], makers.get(name)):
                     found[name] = Difference(step.layer.preactivation, other)
                     break
     return found

@@ -17,7 +17,7 @@ from lrptool.kernels import MEMORY, give_back
 _FATAL = 4
 _ALIGNED = 16
 """Results begin at multiples of so many values."""
-_BINDINGS = 16
+_BINDINGS = 4
 """Bindings kept: making one takes as long as a small layer."""
 
 

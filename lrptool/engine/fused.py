@@ -107,11 +107,12 @@ class FusedStep:
 
     @property
     def packs(self) -> bool:
-        """Whether all kernels are transposed convolutions."""
-        return all(
-            isinstance(self._linear.gather(0, tuple(part for _, part, _ in sources), np.float32), TransposedConv)
+        """Whether all kernels are transposed convolutions that pack every output channel by itself."""
+        kernels = [
+            self._linear.gather(0, tuple(part for _, part, _ in sources), np.float32)
             for sources in self._groups.values()
-        )
+        ]
+        return all(isinstance(kernel, TransposedConv) and not kernel.summed for kernel in kernels)
 
     def _kernel(self, schedule: Schedule, k: int, sources: Sequence[Source]) -> Gather:
         """Return the kernel over the parts of the weights a group needs."""

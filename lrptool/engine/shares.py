@@ -238,7 +238,7 @@ class ShareStep:
     @property
     def stays_finite(self) -> bool:
         """Whether nothing is divided by zero, whatever an output is where no relevance arrives."""
-        return self._stabiliser.epsilon > 0 and not self._stabiliser.relative
+        return bool(np.float32(self._stabiliser.epsilon) > 0) and not self._stabiliser.relative
 
     @property
     def packs(self) -> bool:

@@ -246,11 +246,20 @@ class TransposedConv:
         self._plane = self._rows * self._cols + self._x.before
 
     @cached_property
+    def summed(self) -> bool:
+        """Whether the output channels of a group have the same weights; packs nothing."""
+        return all(_same(grouped) for grouped in self._grouped())
+
+    def _grouped(self) -> list[Values]:
+        """The parts of the weights, (G, O/G, C/G, kh, kw)."""
+        group = self._geometry.group
+        return [part.reshape(group, part.shape[0] // group, *part.shape[1:]) for part in self._parts()]
+
+    @cached_property
     def _packed(self) -> _Packed:
         """The weights as the tiles read them; packed on first use, when a session has its own copies behind it."""
-        g, parts = self._geometry, self._parts()
-        channels = parts[0].shape[0]
-        grouped = [part.reshape(g.group, channels // g.group, *part.shape[1:]) for part in parts]
+        g, grouped = self._geometry, self._grouped()
+        channels = g.group * grouped[0].shape[1]
         summed = all(_same(part) for part in grouped)
         if summed:
             grouped = [part[:, :1] for part in grouped]

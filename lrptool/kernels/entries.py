@@ -209,7 +209,9 @@ def spell(entry: Entry, differences: Mapping[int, tuple[Place, Place]]) -> Entry
     """Return an entry that forms the difference of values it looks at itself."""
     if not any(place.buffer in differences for place in entry.reads):
         return entry
-    x = entry.place("x")
+    x = entry.fields.get("x")
+    if entry.kind != WEIGH or not isinstance(x, Place) or x.buffer not in differences:
+        raise TypeError("a difference is looked at by who cannot form it")
     whole, less = (place.shifted(x.offset) for place in differences[x.buffer])
     onward = [_looks_at_x(packing, x, entry) for packing in entry.onward]
     reads = [place for place in entry.reads if place.buffer not in differences]
@@ -220,7 +222,7 @@ def spell(entry: Entry, differences: Mapping[int, tuple[Place, Place]]) -> Entry
         reads=(*reads, whole, less),
         onward=onward,
     )
-    if entry.kind != WEIGH or any(
+    if any(
         packing.place(name).buffer in differences and not packing.integer(f"{name}_is_x")
         for packing in onward
         for name in ("den", "z")

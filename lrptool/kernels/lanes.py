@@ -105,8 +105,9 @@ def _is(builder: Any, scalar: Any, value: int) -> Any:
 def _factor(builder: Any, x: Any, part: Any) -> Any:
     """The part of x, numbered as in `records`."""
     zero, one = _number(x.type, 0.0), _number(x.type, 1.0)
-    positive = builder.select(builder.fcmp_ordered(">", x, zero), x, zero)
-    negative = builder.select(builder.fcmp_ordered("<", x, zero), x, zero)
+    # NaN stays what it is: relevance that is not finite is to be found.
+    positive = builder.select(builder.fcmp_ordered("<=", x, zero), zero, x)
+    negative = builder.select(builder.fcmp_ordered(">=", x, zero), zero, x)
     signed = builder.select(_is(builder, part, 2), positive, builder.select(_is(builder, part, 3), negative, x))
     return builder.select(_is(builder, part, 0), one, signed)
 

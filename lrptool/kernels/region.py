@@ -19,11 +19,8 @@ from lrptool.kernels.pieces.pack import pack_pieces
 from lrptool.kernels.pieces.pool import route_pieces, spread_pieces
 from lrptool.kernels.pieces.product import product_pieces
 from lrptool.kernels.pieces.weigh import weigh_pieces
-from lrptool.kernels.team import enter, leave
+from lrptool.kernels.team import LINE, enter, leave
 from lrptool.kernels.tile import pointer_to
-
-_LINE = 8
-"""Counters stand this far apart: a cache line each."""
 
 
 @kernel()
@@ -78,22 +75,22 @@ def run(tasks, first, last, kinds, places, bases, flags, tables, scratch, terms,
     for t in range(first, last):
         task = tasks[t]
         while done <= task.after:
-            wait_for(counters, done * lines * _LINE, tasks[done].total)
+            wait_for(counters, done * lines * LINE, tasks[done].total)
             done += 1
         piece = max(1, task.total // (threads * PIECES_PER_THREAD))
         piece = -(-piece // task.grain) * task.grain
         for k in range(threads):
             other = (worker + k) % threads
             low, high = _share(task.total, task.grain, other, threads)
-            begin = low + take(counters, (t * lines + 1 + other) * _LINE, piece)
+            begin = low + take(counters, (t * lines + 1 + other) * LINE, piece)
             while begin < high:
                 end = min(begin + piece, high)
                 _work(task, begin, end, kinds, places, bases, flags, tables, scratch, terms)
-                take(counters, t * lines * _LINE, end - begin)
-                begin = low + take(counters, (t * lines + 1 + other) * _LINE, piece)
+                take(counters, t * lines * LINE, end - begin)
+                begin = low + take(counters, (t * lines + 1 + other) * LINE, piece)
     leave(gate, leads)
 
 
 def counters_for(tasks: int, threads: int) -> NDArray[np.int64]:
     """Return fresh counters for a run: what is done of every task, and what is dealt out of every thread's share."""
-    return np.zeros(tasks * (threads + 1) * _LINE, np.int64)
+    return np.zeros(tasks * (threads + 1) * LINE, np.int64)

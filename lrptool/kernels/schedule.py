@@ -206,7 +206,7 @@ class Schedule:
         for stop in [*made.calls, len(made.tasks)]:
             if stop > begin:
                 work = (made.tasks, begin, stop, *shared, own, terms, counters, threads)
-                TEAM.run(run, threads, *work, keeps=(arena, arrays))
+                TEAM.run(run, threads, *work, keeps=(self, arena, arrays))
             if stop in made.calls:
                 made.calls[stop](Run(self.dtype, addresses, arrays))
             begin = stop + 1

@@ -20,7 +20,7 @@ from lrptool.kernels.atomic import take, wait_for
 from lrptool.kernels.interrupt import interruptible
 from lrptool.kernels.jit import kernel
 
-_LINE = 8
+LINE = 8
 """Counters stand this far apart: a cache line each."""
 LEADS, HELPS = True, False
 CLOSED = 1 << 32
@@ -38,9 +38,9 @@ def leave(gate, leads):  # type: ignore[no-untyped-def]
     """Say that the caller is done; who leads closes the gate and waits for all who came."""
     if leads:
         came = take(gate, 0, CLOSED)
-        wait_for(gate, _LINE, came - 1)
+        wait_for(gate, LINE, came - 1)
     else:
-        take(gate, _LINE, 1)
+        take(gate, LINE, 1)
 
 
 class _Work:
@@ -75,7 +75,7 @@ class Team:
         keeps : object, optional
             What the arguments hold addresses of.
         """
-        gate: NDArray[np.int64] = np.zeros(2 * _LINE, np.int64)
+        gate: NDArray[np.int64] = np.zeros(2 * LINE, np.int64)
         self._compile(kernel, arguments)
         self._grow(threads - 1)
         work = _Work(kernel, (*arguments, gate), keeps)
@@ -91,7 +91,7 @@ class Team:
         key = (kernel, *(argument.dtype for argument in arguments if isinstance(argument, np.ndarray)))
         if key not in self._compiled:
             with interruptible():
-                kernel(*arguments, np.full(2 * _LINE, CLOSED), HELPS)
+                kernel(*arguments, np.full(2 * LINE, CLOSED), HELPS)
             self._compiled.add(key)
 
     def _grow(self, threads: int) -> None:

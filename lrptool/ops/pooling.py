@@ -111,7 +111,8 @@ class _GlobalPooling(Operator):
 
 def _route(passage: Passage) -> tuple[Values, ...]:
     """All relevance of a window to its first maximum in scan order; overlapping windows add."""
-    x, r = (np.ascontiguousarray(values) for values in (passage.xs[0], passage.relevances[0]))
+    r = np.ascontiguousarray(passage.relevances[0])
+    x = np.ascontiguousarray(passage.xs[0], r.dtype)
     out = np.empty(x.shape, r.dtype)
     schedule = Schedule(len(x), r.dtype)
     places = [schedule.hold(values, values[0].size) for values in (x, r, out)]

@@ -8,7 +8,7 @@ from lrptool.kernels.atomic import address_at, address_of, array_at, values_at
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.lanes import fraction_lanes
 
-NONE, ONE = np.int64(0), np.int64(1)
+NOTHING, SINGLE = np.int64(0), np.int64(1)
 """Numbers as arguments: a literal would be part of a kernel's type, and have it compiled once more."""
 
 

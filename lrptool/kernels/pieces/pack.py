@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lrptool.kernels.atomic import address_at, values_at
 from lrptool.kernels.jit import kernel
-from lrptool.kernels.pieces.onward import NONE, ONE, clear_around, fractions_of, hand_on
+from lrptool.kernels.pieces.onward import NOTHING, SINGLE, clear_around, fractions_of, hand_on
 
 
 @kernel()
@@ -48,4 +48,4 @@ def pack_pieces(task, begin, end, places, bases, flags, own):  # type: ignore[no
         c, rest = step % task.channels, step // task.channels
         n, low = rest // bands, rest % bands * task.band
         r = address_at(places[task.r], n, c * size + low, bases, own)
-        hand_on(task, n, c, ONE, low, r, r, NONE, min(task.band, size - low), places, bases, flags, own)
+        hand_on(task, n, c, SINGLE, low, r, r, NOTHING, min(task.band, size - low), places, bases, flags, own)

@@ -12,7 +12,7 @@ from lrptool.kernels.atomic import address_of, values_at
 from lrptool.kernels.contest import collect, compete
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.pairs import deal, merge
-from lrptool.kernels.pieces.onward import NONE, ONE, fractions_of
+from lrptool.kernels.pieces.onward import NOTHING, SINGLE, fractions_of
 from lrptool.kernels.pieces.weigh import weigh_on
 
 
@@ -128,8 +128,9 @@ def _places(task, apart, cols, tables):  # type: ignore[no-untyped-def]
         tables[0, tap] = _at_tap(task, tap, apart, cols)
     for phase in range(task.stride_y * task.stride_x):
         tables[3, phase] = found
-        for tap in range(count):
-            if tables[0, tap] // apart == phase:
+        for ky in range(phase // task.stride_x, task.kernel_y, task.stride_y):
+            for kx in range(phase % task.stride_x, task.kernel_x, task.stride_x):
+                tap = ky * task.kernel_x + kx
                 tables[1, found], tables[2, found] = tap, tables[0, tap] - phase * apart
                 found += 1
     tables[3, task.stride_y * task.stride_x] = found
@@ -169,7 +170,22 @@ def _route_together(task, packs, begin, end, room, places, bases, flags, own, ta
         n, plane, at = step // task.planes, step % task.planes, (step - begin) * rows * cols
         if task.accumulate or task.onwards:
             _join_phases(routed[at:], task, apart, rows, cols, joined[:size])
-            weigh_on(task, packs, address_of(joined), NONE, n, plane, ONE, size, NONE, size, places, bases, flags, own)
+            weigh_on(
+                task,
+                packs,
+                address_of(joined),
+                NOTHING,
+                n,
+                plane,
+                SINGLE,
+                size,
+                NOTHING,
+                size,
+                places,
+                bases,
+                flags,
+                own,
+            )
         else:
             out_map = values_at(places[task.out], n, plane * size, size, bases, own)
             _join_phases(routed[at:], task, apart, rows, cols, out_map)
@@ -224,4 +240,6 @@ def spread_pieces(task, packs, begin, end, places, bases, flags, own):  # type: 
         for k in range(windows):
             s[k] *= factor[k]
         _spread(s, task, rest, spread)
-        weigh_on(task, packs, address_of(spread), NONE, n, plane, ONE, size, NONE, size, places, bases, flags, own)
+        weigh_on(
+            task, packs, address_of(spread), NOTHING, n, plane, SINGLE, size, NOTHING, size, places, bases, flags, own
+        )

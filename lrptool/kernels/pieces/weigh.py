@@ -5,7 +5,7 @@ from __future__ import annotations
 from lrptool.kernels.atomic import address_at, address_of, values_at
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.lanes import weigh_lanes
-from lrptool.kernels.pieces.onward import NONE, ONE, fractions_of, hand_on
+from lrptool.kernels.pieces.onward import NOTHING, SINGLE, fractions_of, hand_on
 
 
 @kernel()
@@ -79,7 +79,7 @@ def _weigh_piece(task, packs, step, places, bases, flags, own):  # type: ignore[
         summand = own[task.band : task.band + s.size]
         _differ(task, n, skip, places, bases, summand)
         x = address_of(summand)
-    _weigh_at(task, packs, address_of(s), x, NONE, n, c, ONE, task.values, low, s.size, places, bases, flags, own)
+    _weigh_at(task, packs, address_of(s), x, NOTHING, n, c, SINGLE, task.values, low, s.size, places, bases, flags, own)
 
 
 @kernel()
