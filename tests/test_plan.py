@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lrptool.engine import Forward, Program, canonise, initial_relevance, scores_of
+from lrptool.errors import NumericError
 from lrptool.graph import Graph
 from lrptool.kernels.entries import Entry, Place, join, pair, spell, waits
 from lrptool.kernels.records import PACK, WEIGH
@@ -106,6 +107,17 @@ def test_what_is_derived_is_as_good_as_what_is_fetched(make: Callable[..., Graph
     found = program.backward(activations, start)["x"]
     assert found.dtype == dtype
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("preset", ["alpha1-beta0", "alpha2-beta1", "epsilon"])
+def test_an_activation_that_is_no_number_is_found(preset: str) -> None:
+    program = Program(canonise(NETS["vgg"](3)), Composite.load(preset), bounds=BOUNDS)
+    activations = dict(program.forward(image()))
+    start = initial_relevance(activations[program.graph.output], [0, 1])
+    activations["x"] = activations["x"].copy()
+    activations["x"][0, 1, 2, 3] = np.nan
+    with pytest.raises(NumericError):
+        program.backward(activations, start)
 
 
 def test_a_summand_is_not_fetched_and_still_known() -> None:
