@@ -268,4 +268,18 @@ STATISTICS = [
     ),
 ]
 
-PLAIN = [*CONVOLUTIONS, *DENSE, *POOLINGS, *ACTIVATIONS, *STATISTICS]
+LOOKED_UP = [
+    Case(
+        "Embed",
+        lambda x, table, bias: (table + bias)[np.clip(x, 0, 4).astype(int)],
+        "embed_param { input_dim: 5 num_output: 4 }",
+        (normal(5, 4), normal(4)),
+    ),
+    Case(
+        "Embed",
+        lambda x, table: table[np.clip(x, 0, 1).astype(int)],
+        "embed_param { input_dim: 2 num_output: 3 bias_term: false }",
+        (normal(2, 3),),
+    ),
+]
+PLAIN = [*CONVOLUTIONS, *LOOKED_UP, *DENSE, *POOLINGS, *ACTIVATIONS, *STATISTICS]

@@ -65,6 +65,7 @@ def bilinear_case(note: str, inputs: tuple[str, str], values: int = 1) -> Case:
 
 
 FACTOR, SHIFT, W, B, LEFT = normal(1, 4, 1, 1), normal(4, 1, 1), normal(6, 5), normal(5), normal(3, 7)
+TABLE = normal(3, 5)
 BATCHED = normal(1, 4, 6, 5)
 CASES = [
     Case("Sum", lambda *xs: sum(xs), ("x", "bent", "positive")),
@@ -89,6 +90,8 @@ CASES = [
     Case("Max", np.maximum, ("mean", "x"), note="broadcast"),
     Case("Min", lambda *xs: np.minimum.reduce(xs), ("bent", "wide-gate", "strong")),
     Case("Min", np.minimum, ("x", "mean"), note="broadcast"),
+    Case("Lookup", lambda x: TABLE[np.clip(x, 0, 2).astype(int)], ("tripled",), constants=(TABLE,), sign="lost",
+         relevance={"route": lambda _, rs: [np.einsum("...d->...", rs[0])]}),
     Case("MatMul", lambda x: x @ W + B, ("x",), constants=(W, B), sign="lost"),
     Case("MatMul", lambda x: x @ BATCHED, ("x",), constants=(BATCHED,), sign="lost", note="batched"),
     Case("MatMul", lambda x: LEFT @ x, ("c0", "x"), constants=(LEFT,), sign="lost", note="left"),

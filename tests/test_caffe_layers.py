@@ -14,8 +14,8 @@ from tests.caffe_cases_joined import JOINED
 from tests.caffe_nets import INPUT, layer, load_text, run
 
 CASES = [*PLAIN, *JOINED]
-NOT_COMPUTED = {"Embed", "Parameter", "DummyData", "Split"}
-"""Refused, or tested as the surroundings of another layer."""
+NOT_COMPUTED = {"Parameter", "DummyData", "Split"}
+"""Tested as the surroundings of another layer."""
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

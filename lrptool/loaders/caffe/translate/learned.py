@@ -114,11 +114,14 @@ def inner_product(step: Step) -> None:
 
 @translates("Embed")
 def embed(step: Step) -> None:
-    """Refused: a row is looked up by a whole number, which no relevance can flow back to."""
-    raise UnsupportedError(
-        f"{step.where}: looks rows up by number; relevance has no way back through it",
-        hint="explain the part of the net behind it: its input as the image, or another layer by --head NAME",
-    )
+    """Lookup; the bias is part of every row."""
+    options = step.options("embed_param")
+    rows, columns = options.input_dim, options.num_output
+    if min(rows, columns) < 1:
+        raise ModelError(f"{step.where}: expected input_dim and num_output of 1 or more, found {rows} and {columns}")
+    blobs = [Blob((rows, columns), "he", columns), *([Blob((columns,))] if options.bias_term else [])]
+    table, *bias = step.weights(*blobs)
+    step.node("Lookup", step.input, step.constant("weight", table + bias[0] if bias else table))
 
 
 @translates("Parameter")
