@@ -191,6 +191,7 @@ def test_archives_are_read_without_unpacking(tmp_path: Path, ending: str) -> Non
     (out / "shard/5_5.png").unlink()
     assert batch(path, "-o", out, "--batch-size", 3).err.startswith("10 of 12 inputs are done already")
     assert (out / "shard/5_5.png").exists()
+    assert batch(path, path, "-o", tmp_path / "twice").text.endswith("22 done, 2 failed\n")
     # Two archives keep apart.
     other = archive(tmp_path / f"others.{ending}", {"a.png": DIGIT.read_bytes()})
     done = batch(path, other, "-o", tmp_path / "both", "--json")

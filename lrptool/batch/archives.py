@@ -34,13 +34,15 @@ def members(archive: str, wants: Callable[[str], bool]) -> Iterator[tuple[str, O
 def filled(items: Iterable[Item]) -> Iterator[Item]:
     """Yield items, those of compressed archives with their bytes; one pass over an archive serves all its members."""
     reader: Iterator[tuple[int, tarfile.TarFile, tarfile.TarInfo]] | None = None
-    reading = ""
+    reading, last = "", -1
     for item in items:
         if not isinstance(item.origin, Streamed):
             yield item
             continue
-        if reader is None or reading != item.origin.archive:
+        # An archive that is named twice is read twice.
+        if reader is None or reading != item.origin.archive or item.origin.place <= last:
             reading, reader = item.origin.archive, _numbered(item.origin.archive)
+        last = item.origin.place
         try:
             yield replace(item, origin=Bytes(_contents(reader, item.origin.place)))
         except InputError as error:
