@@ -8,8 +8,9 @@ by a constant. So a table of offsets describes stride, dilation and padding, and
 
 from __future__ import annotations
 
-from lrptool.kernels.atomic import address_of, array_at, values_at
+from lrptool.kernels.atomic import address_at, address_of, array_at, values_at
 from lrptool.kernels.jit import kernel
+from lrptool.kernels.lanes import prefetch
 from lrptool.kernels.pieces.weigh import weigh_on, weigh_strided
 from lrptool.kernels.simd import SIMD
 from lrptool.kernels.tile import make_tile, pointer_to
@@ -106,6 +107,20 @@ def _store_tile(task, packs, scratch, n, channel, rows, q, end, places, bases, f
 
 
 @kernel()
+def _fetch(task, n, channel, rows, q, width, places, bases, like):  # type: ignore[no-untyped-def]
+    """Ask for what the results of a tile will meet, while it is computed: results go to many maps, a few lines each."""
+    size, place = task.height * task.width, q
+    if not task.direct:
+        u = q // task.cols
+        place = (task.stride_y * u + task.start_y) * task.width + task.stride_x * (q - u * task.cols) + task.start_x
+    skip, apart, bytes_of = channel * size + place, size * like.itemsize, width * task.stride_x * like.itemsize
+    if task.part:
+        prefetch(address_at(places[task.x], n, skip, bases, like), rows, apart, bytes_of)
+    if task.accumulate:
+        prefetch(address_at(places[task.out], n, skip, bases, like), rows, apart, bytes_of)
+
+
+@kernel()
 def product_pieces(task, packs, begin, end, places, bases, flags, tables, own, own_terms):  # type: ignore[no-untyped-def]
     """Compute tiles [begin, end): their number counts items, groups, and blocks of channels and columns of positions.
 
@@ -135,6 +150,10 @@ def product_pieces(task, packs, begin, end, places, bases, flags, tables, own, o
             terms = all_terms if whole else _living(alive, task.taps, table, own_offsets, own_numbers)
             listed = item
         q = column * width
+        stop = min(q + width, size)
+        channel = g * task.channels + block * rows
+        if task.height * task.width > 2 * width:
+            _fetch(task, n, channel, rows, q, width, places, bases, own)
         if terms > 0:
             weights = values_at(places[task.weights], 0, (g * blocks + block) * all_terms * rows, 1, bases, own)
             at = g * task.plane_values + column * task.apart
@@ -147,8 +166,6 @@ def product_pieces(task, packs, begin, end, places, bases, flags, tables, own, o
             _run_tile(task.tile, w, s, o, p, terms, t)
         else:
             scratch[:] = own.dtype.type(0)
-        stop = min(q + width, size)
-        channel = g * task.channels + block * rows
         _store_tile(task, packs, scratch, n, channel, rows, q, stop, places, bases, flags, own)
 
 
