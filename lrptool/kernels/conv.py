@@ -13,19 +13,13 @@ from numpy.typing import NDArray
 
 from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
-from lrptool.kernels.pieces.product import SCRATCH, SLACK, best_shape, rows_of, width_of
-from lrptool.kernels.records import ONE, PACK, PRODUCT
+from lrptool.kernels.pieces.product import SLACK, extent_of
+from lrptool.kernels.product import BANDS, Axis, Product
+from lrptool.kernels.records import ONE, PACK
 from lrptool.kernels.schedule import Schedule
 
 Values = NDArray[np.floating[Any]]
-Offsets = NDArray[np.int64]
 
-_NEAR = 250_000
-"""Values of the planes that stay in a core's cache beside a block of weights, which meets all of them in turn."""
-_FEW = 4
-"""Columns so few that a thread takes all of them with a block of weights."""
-_BANDS = 16
-"""Pieces a map is cut into when it is packed: threads keep to their own parts of maps."""
 _LEAST = 512
 """Values worth a piece of packing."""
 
@@ -51,120 +45,6 @@ class Geometry:
     pads: tuple[int, int, int, int]
     dilations: tuple[int, int]
     group: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """How the steps of a product land on one axis of a map: step u on stride · u + start, where low ≤ u < high."""
-
-    steps: int
-    stride: int
-    start: int
-    low: int
-    high: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Product:
-    """Packed weights (G, B, K, rows), the offsets of their terms (slots, taps), and where the steps land.
-
-    With `fill` they are all that lands: what lies between gets zeros.
-
-    Sources of neighbouring columns lie `apart`. Columnar planes are read in order; as whole planes, every term of a
-    1 × 1 product would lie on another page.
-    """
-
-    weights: Values
-    offsets: Offsets
-    shape: int
-    channels: int
-    y: _Axis
-    x: _Axis
-    cols: int
-    apart: int
-    fill: bool = False
-
-    @classmethod
-    def of(cls, terms: Values, offsets: Offsets, y: _Axis, x: _Axis, cols: int, *, columnar: bool = False) -> _Product:
-        """Choose a tile for terms (G, K, I) and cut them into its blocks, the last one filled up with zeros."""
-        groups, count, channels = terms.shape
-        shape = best_shape(channels, y.steps * cols)
-        rows = rows_of(shape)
-        blocks = -(-channels // rows)
-        padded = np.zeros((groups, count, blocks * rows), terms.dtype)
-        padded[..., :channels] = terms
-        weights = np.ascontiguousarray(padded.reshape(groups, count, blocks, rows).transpose(0, 2, 1, 3))
-        width = width_of(shape, terms.dtype.itemsize)
-        if columnar:
-            offsets = np.arange(len(offsets))[:, None] * width + np.zeros_like(offsets)
-        return cls(weights, offsets, shape, channels, y, x, cols, len(offsets) * width if columnar else width)
-
-    def add_to(
-        self,
-        schedule: Schedule,
-        planes: Place,
-        plane_values: int,
-        flags: int,
-        x: Place,
-        part: int,
-        out: Place,
-        size: tuple[int, int],
-        group: object,
-        *,
-        accumulate: bool,
-    ) -> None:
-        """Add the task; `size` is that of x and out, `group` names tasks that fill the same `out` together."""
-        groups, blocks = self.weights.shape[:2]
-        slots, taps = self.offsets.shape
-        width = width_of(self.shape, schedule.dtype.itemsize)
-        columns = -(-((self.y.steps - 1) * self.cols + self.x.steps) // width)
-        met = slots * len(np.unique(self.offsets[:1] // self.cols)) * width
-        together = max(1, min(columns, _NEAR // max(1, met)))
-        if self.weights.size <= _NEAR:
-            together = min(together, -(-columns // _BANDS))
-        direct = (self.y.stride, self.x.stride, self.y.start, self.x.start) == (1, 1, 0, 0) and self.cols == size[1]
-        schedule.add(
-            PRODUCT,
-            schedule.batch * groups * blocks * columns,
-            reads=[planes, *([x] if part != ONE else [])],
-            writes=out,
-            own=SCRATCH,
-            group=group,
-            # A block of weights should not be read by one thread for every column.
-            grain=together if together <= _FEW else 1,
-            planes=planes,
-            flags=flags,
-            weights=schedule.hold(self.weights),
-            table=schedule.table(self.offsets),
-            apart=self.apart,
-            x=x,
-            out=out,
-            channels=self.channels,
-            groups=groups,
-            blocks=blocks,
-            slots=slots,
-            taps=taps,
-            plane_values=plane_values,
-            tile=self.shape,
-            steps_y=self.y.steps,
-            steps_x=self.x.steps,
-            cols=self.cols,
-            stride_y=self.y.stride,
-            start_y=self.y.start,
-            from_y=self.y.low,
-            to_y=self.y.high,
-            stride_x=self.x.stride,
-            start_x=self.x.start,
-            from_x=self.x.low,
-            to_x=self.x.high,
-            height=size[0],
-            width=size[1],
-            part=part,
-            accumulate=accumulate,
-            together=together,
-            fill=self.fill,
-            direct=direct and self.y.high >= size[0] and self.x.high >= size[1],
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,13 +82,13 @@ class _Packed:
     With `summed` the channels of a group are one plane. With `columnar` planes lie side by side, column by column.
     """
 
-    phases: Sequence[_Product]
+    phases: Sequence[Product]
     channels: int
     slots: int
     summed: bool
     columnar: bool
 
-    def written(self, *, accumulate: bool) -> Sequence[_Product]:
+    def written(self, *, accumulate: bool) -> Sequence[Product]:
         """Phases that have to be carried out; one without taps writes zeros, and adds nothing."""
         full = [phase for phase in self.phases if phase.offsets.size]
         if accumulate:
@@ -218,7 +98,7 @@ class _Packed:
 
     def column(self, itemsize: int) -> int:
         """Values of a column, as wide as the tiles; 0 where planes are kept whole."""
-        return width_of(self.phases[0].shape, itemsize) if self.columnar else 0
+        return extent_of(self.phases[0].shape, itemsize)[1] if self.columnar else 0
 
 
 class TransposedConv:
@@ -302,9 +182,9 @@ class TransposedConv:
         g, packed = self._geometry, self._packed
         height, width = g.out_size
         column = packed.column(schedule.dtype.itemsize)
-        rows = max(1, max(height * width // _BANDS, _LEAST) // width)
+        rows = max(1, max(height * width // BANDS, _LEAST) // width)
         if column:
-            band = column * -(-max(height * width // _BANDS, _LEAST) // column)
+            band = column * -(-max(height * width // BANDS, _LEAST) // column)
         else:
             band = rows if packed.summed else rows * width
         maps = g.group * -(-height // rows) if packed.summed else packed.channels * -(-height * width // band)
@@ -347,15 +227,15 @@ class TransposedConv:
         places = [(tap, tap * g.dilations[axis]) for tap in range(g.kernel[axis])]
         return [(tap, reach - at // g.strides[axis]) for tap, at in places if at % g.strides[axis] == phase]
 
-    def _landing(self, axis: int, phase: int) -> _Axis:
+    def _landing(self, axis: int, phase: int) -> Axis:
         """How a phase lands on one axis."""
         g, padding = self._geometry, (self._y, self._x)[axis]
         steps, stride = padding.steps, g.strides[axis]
         start = phase - g.pads[axis] + stride * padding.skipped
         inside = -(-(g.in_size[axis] - start) // stride)
-        return _Axis(steps, stride, start, max(0, -(start // stride)), min(steps, inside))
+        return Axis(steps, stride, start, max(0, -(start // stride)), min(steps, inside))
 
-    def _phase(self, grouped: Values, a: int, b: int, *, columnar: bool) -> _Product:
+    def _phase(self, grouped: Values, a: int, b: int, *, columnar: bool) -> Product:
         """Return the product of phase (a, b); it may be without a tap, and writes zeros then."""
         ys, xs = self._taps(0, a), self._taps(1, b)
         taken = grouped[:, :, :, [tap for tap, _ in ys]][..., [tap for tap, _ in xs]]
@@ -363,7 +243,7 @@ class TransposedConv:
         terms = taken.transpose(0, 1, 3, 4, 2).reshape(groups, slots * len(ys) * len(xs), channels)
         taps = np.array([shift_y * self._cols + shift_x for _, shift_y in ys for _, shift_x in xs], np.int64)
         offsets = np.arange(slots)[:, None] * self._plane + taps
-        return _Product.of(terms, offsets, self._landing(0, a), self._landing(1, b), self._cols, columnar=columnar)
+        return Product.of(terms, offsets, self._landing(0, a), self._landing(1, b), self._cols, columnar=columnar)
 
 
 def _is_single(g: Geometry) -> bool:
@@ -410,8 +290,8 @@ class ForwardConv:
             np.int64,
         ).reshape(self._slots, -1)
         terms = weight.reshape(g.group, self._channels // g.group, -1).transpose(0, 2, 1)
-        y, x = (_Axis(steps, 1, 0, 0, steps) for steps in g.out_size)
-        self._product = _Product.of(terms, offsets, y, x, self._cols)
+        y, x = (Axis(steps, 1, 0, 0, steps) for steps in g.out_size)
+        self._product = Product.of(terms, offsets, y, x, self._cols)
 
     def __call__(self, x: Values) -> Values:
         """Return y (N, O, Ho, Wo) of x (N, C, H, W)."""

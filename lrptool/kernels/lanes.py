@@ -19,8 +19,6 @@ from numba.extending import intrinsic
 from lrptool.kernels.simd import SIMD
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-_LINE = 64
-"""Bytes that caches move at a time, on most processors."""
 _SIZES = {types.float32: 4, types.float64: 8}
 
 
@@ -190,24 +188,3 @@ def fraction_lanes(typingctx, r, den, z, target, count, epsilon, coefficient, cl
 def _repeat(builder: Any, flag: Any, count: int) -> Any:
     """A vector of one flag."""
     return spread(builder, flag, ir.VectorType(ir.IntType(1), count))
-
-
-@intrinsic
-def prefetch(typingctx, address, count, apart, size):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Ask for `count` stretches of `size` bytes, `apart` from each other, to be brought into the second cache."""
-
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        address, count, apart, size = args
-        byte = ir.IntType(8).as_pointer()
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32]), "llvm.prefetch.p0i8"
-        )
-        line = ir.Constant(_I64, _LINE)
-        with cgutils.for_range(builder, count, intp=_I64) as row:
-            first = builder.add(address, builder.mul(row.index, apart))
-            with cgutils.for_range_slice(builder, ir.Constant(_I64, 0), size, line, _I64) as (at, _):
-                where = builder.inttoptr(builder.add(first, at), byte)
-                builder.call(function, [where, *(ir.Constant(_I32, value) for value in (0, 2, 1))])
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 4), generate

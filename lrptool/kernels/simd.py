@@ -26,19 +26,24 @@ class Simd:
         Whether multiply-add is one instruction.
     tiles : tuple of TileShape
         From many rows to few. Accumulators, the vectors they share and one broadcast weight fit into the registers.
+    turned : tuple of TileShape
+        Likewise, of tiles whose rows are positions.
     """
 
     name: str
     lanes: int
     fused: bool
     tiles: tuple[TileShape, ...]
+    turned: tuple[TileShape, ...]
 
 
 _SETS = {
-    "avx512": Simd("avx512", 16, fused=True, tiles=((14, 2), (13, 2), (8, 3), (6, 4), (3, 7))),
-    "avx2": Simd("avx2", 8, fused=True, tiles=((6, 2), (4, 3))),
-    "neon": Simd("neon", 4, fused=True, tiles=((8, 3), (4, 6))),
-    "plain": Simd("plain", 4, fused=False, tiles=((6, 2), (4, 3))),
+    "avx512": Simd(
+        "avx512", 16, fused=True, tiles=((14, 2), (13, 2), (8, 3), (6, 4), (3, 7)), turned=((14, 2), (13, 2))
+    ),
+    "avx2": Simd("avx2", 8, fused=True, tiles=((6, 2), (4, 3)), turned=((6, 2), (5, 2))),
+    "neon": Simd("neon", 4, fused=True, tiles=((8, 3), (4, 6)), turned=((8, 3), (7, 3))),
+    "plain": Simd("plain", 4, fused=False, tiles=((6, 2), (4, 3)), turned=((6, 2), (5, 2))),
 }
 
 

@@ -5,6 +5,9 @@
 for `rows` weights m and `vecs` registers of neighbouring positions v. Every step of the sum loads `vecs` vectors,
 broadcasts `rows` weights and does rows × vecs multiply-adds; nothing is stored before the end. numba's own vectoriser
 reaches a third of this speed, because it keeps the accumulators in memory.
+
+A turned tile has it the other way round: positions m are broadcast, and registers hold weights v of neighbouring
+channels. Small maps fill it better.
 """
 
 from __future__ import annotations
@@ -17,9 +20,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from lrptool.kernels.near import LINE, emit_prefetch
 from lrptool.kernels.simd import Simd
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
+_AHEAD = 40
+"""Terms whose weights are on their way: a block of weights is more than the first cache holds."""
 _ELEMENT = {types.float32: (ir.FloatType(), "f32"), types.float64: (ir.DoubleType(), "f64")}
 
 
@@ -32,8 +38,11 @@ def _multiply_add(builder: Any, vector: Any, suffix: str, *, fused: bool) -> Cal
     return lambda a, b, c: builder.call(function, [a, b, c])
 
 
-def _emit(builder: Any, args: Any, element: Any, suffix: str, rows: int, vecs: int, lanes: int, *, fused: bool) -> None:
-    """Emit the loop over k and the stores behind it."""
+def _emit(
+    builder: Any, args: Any, element: Any, suffix: str, shape: tuple[int, int, int], *, fused: bool, turned: bool
+) -> None:
+    """Emit the loop over k and the stores behind it; the shape is rows, vectors and their lanes."""
+    rows, vecs, lanes = shape
     weights, source, offsets, places, terms, out = args
     vector = ir.VectorType(element, lanes)
     undefined = ir.Constant(vector, ir.Undefined)
@@ -55,12 +64,17 @@ def _emit(builder: Any, args: Any, element: Any, suffix: str, rows: int, vecs: i
     for phi, value in starts:
         phi.add_incoming(value, entry)
     shifted = builder.gep(source, [builder.load(builder.gep(offsets, [k]))])
-    loaded = [builder.load(at(shifted, v * lanes), align=align) for v in range(vecs)]
-    place = builder.load(builder.gep(places, [k]))
-    weight = builder.gep(weights, [builder.mul(place, ir.Constant(_I64, rows))])
+    each = vecs * lanes if turned else rows
+    place = builder.mul(builder.load(builder.gep(places, [k])), ir.Constant(_I64, each))
+    weight = builder.gep(weights, [place])
+    for value in range(0, each, LINE // align):
+        ahead = builder.gep(weight, [ir.Constant(_I64, _AHEAD * each + value)])
+        emit_prefetch(builder, ahead, into_first=True)
+    wide, single = (weight, shifted) if turned else (shifted, weight)
+    loaded = [builder.load(at(wide, v * lanes), align=align) for v in range(vecs)]
     totals = []
     for m in range(rows):
-        scalar = builder.load(builder.gep(weight, [ir.Constant(_I64, m)]))
+        scalar = builder.load(builder.gep(single, [ir.Constant(_I64, m)]))
         spread = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
         spread = builder.shuffle_vector(spread, undefined, first_lane)
         totals += [multiply_add(spread, loaded[v], sums[m * vecs + v]) for v in range(vecs)]
@@ -73,12 +87,14 @@ def _emit(builder: Any, args: Any, element: Any, suffix: str, rows: int, vecs: i
         builder.store(total, at(out, index * lanes), align=align)
 
 
-def make_tile(rows: int, vecs: int, simd: Simd) -> Any:
+def make_tile(rows: int, vecs: int, simd: Simd, *, turned: bool = False) -> Any:
     """Return the tile as a function numba can call.
 
     The function takes pointers to weights (·, rows), source, int64 offsets (K,) and places (K,), the number of terms
     K ≥ 1, and a pointer to where rows × (vecs · lanes) results go. It reads `vecs` whole registers from every offset
     on: the source needs that much room behind its last value. float32, or float64 with half the lanes.
+
+    Where it is turned, weights are (·, vecs · lanes), and `rows` values are read from every offset on.
     """
 
     @intrinsic
@@ -87,7 +103,7 @@ def make_tile(rows: int, vecs: int, simd: Simd) -> Any:
         lanes = simd.lanes if suffix == "f32" else simd.lanes // 2
 
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-            _emit(builder, args, element, suffix, rows, vecs, lanes, fused=simd.fused)
+            _emit(builder, args, element, suffix, (rows, vecs, lanes), fused=simd.fused, turned=turned)
             return context.get_dummy_value()
 
         return types.void(weights, source, offsets, places, terms, out), generate
@@ -104,3 +120,13 @@ def pointer_to(typingctx, array, index):  # type: ignore[no-untyped-def]  # noqa
         return builder.gep(data, [args[1]])
 
     return types.CPointer(array.dtype)(array, index), generate
+
+
+@intrinsic
+def pointer_behind(typingctx, pointer, values):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Return a pointer some values further on."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        return builder.gep(args[0], [args[1]])
+
+    return pointer(pointer, types.int64), generate

@@ -10,20 +10,27 @@ from __future__ import annotations
 
 from lrptool.kernels.atomic import address_at, address_of, array_at, values_at
 from lrptool.kernels.jit import kernel
-from lrptool.kernels.lanes import prefetch
+from lrptool.kernels.near import prefetch
 from lrptool.kernels.pieces.weigh import weigh_on, weigh_strided
 from lrptool.kernels.simd import SIMD
-from lrptool.kernels.tile import make_tile, pointer_to
+from lrptool.kernels.tile import make_tile, pointer_behind, pointer_to
+from lrptool.kernels.turn import turn
 
 SLACK = 256
 """Values a buffer of planes has behind its last one: a tile reads whole registers."""
 
 # Tiles as globals, chosen at run time: as variables of a closure they would be part of the key under which machine code
 # is kept, and a new process would never find it.
-_SHAPES = (SIMD.tiles * 5)[:5]
+_TURNED = 5
+_SHAPES = (SIMD.tiles * _TURNED)[:_TURNED] + SIMD.turned
 _ROWS, _VECS = tuple(rows for rows, _ in _SHAPES), tuple(vecs for _, vecs in _SHAPES)
-_TILE0, _TILE1, _TILE2, _TILE3, _TILE4 = (make_tile(rows, vecs, SIMD) for rows, vecs in _SHAPES)
+_TILE0, _TILE1, _TILE2, _TILE3, _TILE4 = (make_tile(rows, vecs, SIMD) for rows, vecs in _SHAPES[:_TURNED])
+_TILE5, _TILE6 = (make_tile(rows, vecs, SIMD, turned=True) for rows, vecs in _SHAPES[_TURNED:])
 _REGISTER = SIMD.lanes * 4
+_SIDE_BY_SIDE = 4
+"""Turned tiles whose results are stored together: a tile's own stretches would be short."""
+_LEAST_PIECES = 16
+"""Pieces of work below which threads would wait for one another."""
 
 
 @kernel()
@@ -37,8 +44,12 @@ def _run_tile(shape, weights, source, offsets, places, terms, out):  # type: ign
         _TILE2(weights, source, offsets, places, terms, out)
     elif shape == 3:
         _TILE3(weights, source, offsets, places, terms, out)
-    else:
+    elif shape == 4:
         _TILE4(weights, source, offsets, places, terms, out)
+    elif shape == 5:
+        _TILE5(weights, source, offsets, places, terms, out)
+    else:
+        _TILE6(weights, source, offsets, places, terms, out)
 
 
 @kernel()
@@ -94,8 +105,7 @@ def _store_tile(task, packs, scratch, n, channel, rows, q, end, places, bases, f
             count = min(stop, u * task.cols + task.to_x) - source
             if u < task.from_y or u >= task.to_y:
                 count = 0
-            y = task.stride_y * u + task.start_y
-            place = y * task.width + task.stride_x * (source - u * task.cols) + task.start_x
+            place = _place(task, source)
         if count > 0:
             values = first + (source - q) * own.itemsize
             if task.stride_x == 1 and not task.fill:
@@ -107,17 +117,56 @@ def _store_tile(task, packs, scratch, n, channel, rows, q, end, places, bases, f
 
 
 @kernel()
-def _fetch(task, n, channel, rows, q, width, places, bases, like):  # type: ignore[no-untyped-def]
-    """Ask for what the results of a tile will meet, while it is computed: results go to many maps, a few lines each."""
-    size, place = task.height * task.width, q
-    if not task.direct:
-        u = q // task.cols
-        place = (task.stride_y * u + task.start_y) * task.width + task.stride_x * (q - u * task.cols) + task.start_x
-    skip, apart, bytes_of = channel * size + place, size * like.itemsize, width * task.stride_x * like.itemsize
+def _place(task, q):  # type: ignore[no-untyped-def]
+    """Where position q of the steps lands on a map."""
+    if task.direct:
+        return q
+    u = q // task.cols
+    return (task.stride_y * u + task.start_y) * task.width + task.stride_x * (q - u * task.cols) + task.start_x
+
+
+@kernel()
+def _fetch(task, n, channel, rows, q, end, places, bases, like):  # type: ignore[no-untyped-def]
+    """Ask for what results [q, end) of a tile will meet, while they are computed."""
+    size, place = task.height * task.width, _place(task, q)
+    skip, apart, stretch = channel * size + place, size * like.itemsize, (_place(task, end) - place) * like.itemsize
     if task.part:
-        prefetch(address_at(places[task.x], n, skip, bases, like), rows, apart, bytes_of)
+        prefetch(address_at(places[task.x], n, skip, bases, like), rows, apart, stretch)
     if task.accumulate:
-        prefetch(address_at(places[task.out], n, skip, bases, like), rows, apart, bytes_of)
+        prefetch(address_at(places[task.out], n, skip, bases, like), rows, apart, stretch)
+
+
+@kernel()
+def _extent(shape, itemsize):  # type: ignore[no-untyped-def]
+    """Channels and positions of a piece."""
+    lanes = _REGISTER // itemsize
+    if shape < _TURNED:
+        return _ROWS[shape], _VECS[shape] * lanes
+    return _VECS[shape] * lanes, _SIDE_BY_SIDE * _ROWS[shape]
+
+
+@kernel()
+def _fill(task, weights, source, offsets, places, terms, count, own):  # type: ignore[no-untyped-def]
+    """Compute `count` positions of a block of channels; return (channels, ·) results within `own`."""
+    rows, width = _extent(task.tile, own.itemsize)
+    if task.tile < _TURNED:
+        scratch = own[: rows * width]
+        if terms > 0:
+            _run_tile(task.tile, weights, source, offsets, places, terms, pointer_to(own, 0))
+        else:
+            scratch[:] = own.dtype.type(0)
+        return scratch
+    lanes, positions = _REGISTER // own.itemsize, _ROWS[task.tile]
+    width = -(-width // lanes) * lanes
+    scratch = own[rows * width : 2 * rows * width]
+    if terms > 0:
+        for at in range(0, count, positions):
+            begin = pointer_behind(source, at)
+            _run_tile(task.tile, weights, begin, offsets, places, terms, pointer_to(own, at * rows))
+        turn(address_of(own), width, address_of(scratch), rows, own)
+    else:
+        scratch[:] = own.dtype.type(0)
+    return scratch
 
 
 @kernel()
@@ -129,12 +178,10 @@ def product_pieces(task, packs, begin, end, places, bases, flags, tables, own, o
     block of weights meets `together` columns in turn, then these meet the next block. Each output is summed by one
     thread in one order.
     """
-    rows, vecs = _ROWS[task.tile], _VECS[task.tile]
-    width = vecs * (_REGISTER // own.itemsize)
+    rows, width = _extent(task.tile, own.itemsize)
     size = (task.steps_y - 1) * task.cols + task.steps_x
     columns = -(-size // width)
     blocks, all_terms = task.blocks, task.slots * task.taps
-    scratch = own[: rows * width]
     table = tables[task.table : task.table + all_terms]
     own_offsets, own_numbers = own_terms[:all_terms], own_terms[all_terms : 2 * all_terms]
     listed, terms, whole = -1, 0, False
@@ -152,45 +199,45 @@ def product_pieces(task, packs, begin, end, places, bases, flags, tables, own, o
         q = column * width
         stop = min(q + width, size)
         channel = g * task.channels + block * rows
+        # Maps hardly larger than that lie behind each other anyway.
         if task.height * task.width > 2 * width:
-            _fetch(task, n, channel, rows, q, width, places, bases, own)
-        if terms > 0:
-            weights = values_at(places[task.weights], 0, (g * blocks + block) * all_terms * rows, 1, bases, own)
-            at = g * task.plane_values + column * task.apart
-            source = values_at(places[task.planes], n, at, 1, bases, own)
-            w, s, t = pointer_to(weights, 0), pointer_to(source, 0), pointer_to(scratch, 0)
-            if whole:
-                o, p = pointer_to(table, 0), pointer_to(tables, 0)
-            else:
-                o, p = pointer_to(own_offsets, 0), pointer_to(own_numbers, 0)
-            _run_tile(task.tile, w, s, o, p, terms, t)
+            _fetch(task, n, channel, rows, q, stop, places, bases, own)
+        weights = values_at(places[task.weights], 0, (g * blocks + block) * all_terms * rows, 1, bases, own)
+        at = g * task.plane_values + column * task.apart
+        source = values_at(places[task.planes], n, at, 1, bases, own)
+        w, s = pointer_to(weights, 0), pointer_to(source, 0)
+        if whole:
+            o, p = pointer_to(table, 0), pointer_to(tables, 0)
         else:
-            scratch[:] = own.dtype.type(0)
+            o, p = pointer_to(own_offsets, 0), pointer_to(own_numbers, 0)
+        scratch = _fill(task, w, s, o, p, terms, stop - q, own)
         _store_tile(task, packs, scratch, n, channel, rows, q, stop, places, bases, flags, own)
 
 
-def rows_of(shape: int) -> int:
-    """Return the rows of a tile."""
-    return _SHAPES[shape][0]
+def extent_of(shape: int, itemsize: int) -> tuple[int, int]:
+    """Return the channels and positions of a piece."""
+    extent: tuple[int, int] = _extent.py_func(shape, itemsize)
+    return extent
 
 
-def width_of(shape: int, itemsize: int) -> int:
-    """Return the neighbouring positions of a tile."""
-    return _SHAPES[shape][1] * (_REGISTER // itemsize)
-
-
-SCRATCH = max(rows * vecs for rows, vecs in _SHAPES) * SIMD.lanes
-"""Values a thread needs for a tile's results."""
+def scratch_of(shape: int) -> int:
+    """Return the values a thread needs for a piece's results."""
+    rows, width = extent_of(shape, 4)
+    return rows * width if shape < _TURNED else 2 * rows * -(-width // SIMD.lanes) * SIMD.lanes
 
 
 def best_shape(channels: int, size: int) -> int:
     """Return which tile wastes least on `channels` rows and `size` positions."""
 
     def useful(shape: int) -> float:
-        rows, vecs = _SHAPES[shape]
-        width = vecs * SIMD.lanes
-        filled = channels / (-(-channels // rows) * rows) * size / (-(-size // width) * width)
-        # Every step loads its positions anew: few rows make little of them. The constant is from measurements.
-        return filled * rows / (rows + 1.8)
+        rows, width = extent_of(shape, 4)
+        turned = shape >= _TURNED
+        if turned and -(-channels // rows) * -(-size // width) < _LEAST_PIECES:
+            return 0.0
+        step = _ROWS[shape] if turned else width
+        filled = channels / (-(-channels // rows) * rows) * size / (-(-size // step) * step)
+        # Every step loads its vectors anew: few broadcasts make little of them. Turning results takes time of its own.
+        # The constants are from measurements.
+        return filled * _ROWS[shape] / (_ROWS[shape] + 1.8) * (0.97 if turned else 1.0)
 
     return max(range(len(_SHAPES)), key=useful)

@@ -1,0 +1,140 @@
+"""A convolution's product, as weights packed for its tiles and a task over shifted planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrptool.kernels.entries import Place
+from lrptool.kernels.pieces.product import best_shape, extent_of, scratch_of
+from lrptool.kernels.records import ONE, PRODUCT
+from lrptool.kernels.schedule import Schedule
+
+Values = NDArray[np.floating[Any]]
+Offsets = NDArray[np.int64]
+
+_NEAR = 250_000
+"""Values of the planes that stay in a core's cache beside a block of weights, which meets all of them in turn."""
+_FEW = 4
+"""Columns so few that a thread takes all of them with a block of weights."""
+BANDS = 16
+"""Pieces a map is cut into when it is packed: threads keep to their own parts of maps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """How the steps of a product land on one axis of a map: step u on stride · u + start, where low ≤ u < high."""
+
+    steps: int
+    stride: int
+    start: int
+    low: int
+    high: int
+
+    def fields(self, axis: str) -> dict[str, int]:
+        """Return its part of a task's record."""
+        named = {
+            "steps": self.steps,
+            "stride": self.stride,
+            "start": self.start,
+            "from": self.low,
+            "to": self.high,
+        }
+        return {f"{name}_{axis}": value for name, value in named.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Packed weights (G, B, K, rows), the offsets of their terms (slots, taps), and where the steps land.
+
+    With `fill` they are all that lands: what lies between gets zeros.
+
+    Sources of neighbouring columns lie `apart`. Columnar planes are read in order; as whole planes, every term of a
+    1 × 1 product would lie on another page.
+    """
+
+    weights: Values
+    offsets: Offsets
+    shape: int
+    channels: int
+    y: Axis
+    x: Axis
+    cols: int
+    apart: int
+    fill: bool = False
+
+    @classmethod
+    def of(cls, terms: Values, offsets: Offsets, y: Axis, x: Axis, cols: int, *, columnar: bool = False) -> Product:
+        """Choose a tile for terms (G, K, I) and cut them into its blocks, the last one filled up with zeros."""
+        groups, count, channels = terms.shape
+        shape = best_shape(channels, y.steps * cols)
+        rows, width = extent_of(shape, terms.dtype.itemsize)
+        blocks = -(-channels // rows)
+        padded = np.zeros((groups, count, blocks * rows), terms.dtype)
+        padded[..., :channels] = terms
+        weights = np.ascontiguousarray(padded.reshape(groups, count, blocks, rows).transpose(0, 2, 1, 3))
+        if columnar:
+            offsets = np.arange(len(offsets))[:, None] * width + np.zeros_like(offsets)
+        return cls(weights, offsets, shape, channels, y, x, cols, len(offsets) * width if columnar else width)
+
+    def add_to(
+        self,
+        schedule: Schedule,
+        planes: Place,
+        plane_values: int,
+        flags: int,
+        x: Place,
+        part: int,
+        out: Place,
+        size: tuple[int, int],
+        group: object,
+        *,
+        accumulate: bool,
+    ) -> None:
+        """Add the task; `size` is that of x and out, `group` names tasks that fill the same `out` together."""
+        groups, blocks = self.weights.shape[:2]
+        slots, taps = self.offsets.shape
+        width = extent_of(self.shape, schedule.dtype.itemsize)[1]
+        columns = -(-((self.y.steps - 1) * self.cols + self.x.steps) // width)
+        met = slots * len(np.unique(self.offsets[:1] // self.cols)) * width
+        together = max(1, min(columns, _NEAR // max(1, met)))
+        if self.weights.size <= _NEAR:
+            together = min(together, -(-columns // BANDS))
+        direct = (self.y.stride, self.x.stride, self.y.start, self.x.start) == (1, 1, 0, 0) and self.cols == size[1]
+        schedule.add(
+            PRODUCT,
+            schedule.batch * groups * blocks * columns,
+            reads=[planes, *([x] if part != ONE else [])],
+            writes=out,
+            own=scratch_of(self.shape),
+            group=group,
+            # A block of weights should not be read by one thread for every column.
+            grain=together if together <= _FEW else 1,
+            planes=planes,
+            flags=flags,
+            weights=schedule.hold(self.weights),
+            table=schedule.table(self.offsets),
+            apart=self.apart,
+            x=x,
+            out=out,
+            channels=self.channels,
+            groups=groups,
+            blocks=blocks,
+            slots=slots,
+            taps=taps,
+            plane_values=plane_values,
+            tile=self.shape,
+            cols=self.cols,
+            **self.y.fields("y"),
+            **self.x.fields("x"),
+            height=size[0],
+            width=size[1],
+            part=part,
+            accumulate=accumulate,
+            together=together,
+            fill=self.fill,
+            direct=direct and self.y.high >= size[0] and self.x.high >= size[1],
+        )

@@ -1,0 +1,66 @@
+"""Rows and columns of a block of values exchanged, as shuffles of vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from lrptool.kernels.jit import kernel
+from lrptool.kernels.lanes import pointer, size_of
+from lrptool.kernels.simd import SIMD
+
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+_REGISTER = SIMD.lanes * 4
+
+
+def _interleave(builder: Any, first: Any, second: Any, *, upper: bool) -> Any:
+    """Values of two vectors in turn, of their lower or upper halves."""
+    lanes = first.type.count
+    begin = lanes // 2 if upper else 0
+    taken = [begin + lane // 2 + lane % 2 * lanes for lane in range(lanes)]
+    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(_I32, lanes), taken))
+
+
+@intrinsic
+def _turn_block(typingctx, source, from_apart, target, to_apart, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Write what lies in rows `from_apart` bytes from each other as columns: a block as wide and high as a register.
+
+    Interleaving row i with row i + n/2 rotates the bits of a value's number (row, column) by one; after log₂ n times
+    row and column have changed places.
+    """
+    kind = like.dtype
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        source, from_apart, target, to_apart = args[:4]
+        size = size_of(kind)
+        lanes = _REGISTER // size
+        vector = ir.VectorType(context.get_value_type(kind), lanes)
+        rows = [
+            builder.load(pointer(builder, source, builder.mul(from_apart, ir.Constant(_I64, row)), vector), align=size)
+            for row in range(lanes)
+        ]
+        for _ in range(lanes.bit_length() - 1):
+            halves = zip(rows[: lanes // 2], rows[lanes // 2 :], strict=True)
+            rows = [_interleave(builder, *both, upper=upper) for both in halves for upper in (False, True)]
+        for row, values in enumerate(rows):
+            where = pointer(builder, target, builder.mul(to_apart, ir.Constant(_I64, row)), vector)
+            builder.store(values, where, align=size)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4, like), generate
+
+
+@kernel()
+def turn(source, rows, target, columns, like):  # type: ignore[no-untyped-def]
+    """Write (rows, columns) values at an address to another as (columns, rows).
+
+    Both are taken up to whole registers: rows and columns are multiples of its lanes.
+    """
+    item, lanes = like.itemsize, _REGISTER // like.itemsize
+    for row in range(0, rows, lanes):
+        for column in range(0, columns, lanes):
+            begin, end = source + (row * columns + column) * item, target + (column * rows + row) * item
+            _turn_block(begin, columns * item, end, rows * item, like)
