@@ -18,6 +18,10 @@ Offsets = NDArray[np.int64]
 
 _NEAR = 250_000
 """Values of the planes that stay in a core's cache beside a block of weights, which meets all of them in turn."""
+_FAR = 500_000
+"""Values of the planes that no core's own cache holds: what the first of many blocks of weights reads is asked for."""
+_MANY = 4
+"""Blocks of weights among which the time that takes is little."""
 _FEW = 4
 """Columns so few that a thread takes all of them with a block of weights."""
 BANDS = 16
@@ -135,6 +139,7 @@ class Product:
             part=part,
             accumulate=accumulate,
             together=together,
+            foresee=taps > 1 and blocks >= _MANY and plane_values > _FAR,
             fill=self.fill,
             direct=direct and self.y.high >= size[0] and self.x.high >= size[1],
         )

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from lrptool.kernels.atomic import address_at, address_of, array_at, values_at
 from lrptool.kernels.jit import kernel
-from lrptool.kernels.near import prefetch
+from lrptool.kernels.near import LINE, prefetch
+from lrptool.kernels.pieces.onward import NOTHING, SINGLE
 from lrptool.kernels.pieces.weigh import weigh_on, weigh_strided
 from lrptool.kernels.simd import SIMD
 from lrptool.kernels.tile import make_tile, pointer_behind, pointer_to
@@ -137,6 +138,17 @@ def _fetch(task, n, channel, rows, q, end, places, bases, like):  # type: ignore
 
 
 @kernel()
+def _fetch_terms(source, table, width, like):  # type: ignore[no-untyped-def]
+    """Ask for what a column's terms will read from `source` on.
+
+    Terms of one row meet the same lines: each asks for one, in turn.
+    """
+    lines = -(-width * like.itemsize // LINE)
+    for k in range(table.size):
+        prefetch(source + table[k] * like.itemsize + k % lines * LINE, SINGLE, NOTHING, SINGLE)
+
+
+@kernel()
 def _extent(shape, itemsize):  # type: ignore[no-untyped-def]
     """Channels and positions of a piece."""
     lanes = _REGISTER // itemsize
@@ -210,6 +222,8 @@ def product_pieces(task, packs, begin, end, places, bases, flags, tables, own, o
             o, p = pointer_to(table, 0), pointer_to(tables, 0)
         else:
             o, p = pointer_to(own_offsets, 0), pointer_to(own_numbers, 0)
+        if task.foresee and block == 0 and column + 1 < columns:
+            _fetch_terms(address_of(source) + task.apart * own.itemsize, table, width, own)
         scratch = _fill(task, w, s, o, p, terms, stop - q, own)
         _store_tile(task, packs, scratch, n, channel, rows, q, stop, places, bases, flags, own)
 
