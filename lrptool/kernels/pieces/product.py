@@ -127,7 +127,7 @@ def _place(task, q):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _fetch(task, n, channel, rows, q, end, places, bases, like):  # type: ignore[no-untyped-def]
+def _fetch(task, packs, n, channel, rows, q, end, places, bases, like):  # type: ignore[no-untyped-def]
     """Ask for what results [q, end) of a tile will meet, while they are computed."""
     size, place = task.height * task.width, _place(task, q)
     skip, apart, stretch = channel * size + place, size * like.itemsize, (_place(task, end) - place) * like.itemsize
@@ -135,6 +135,13 @@ def _fetch(task, n, channel, rows, q, end, places, bases, like):  # type: ignore
         prefetch(address_at(places[task.x], n, skip, bases, like), rows, apart, stretch)
     if task.accumulate:
         prefetch(address_at(places[task.out], n, skip, bases, like), rows, apart, stretch)
+    for k in range(task.onward, task.onward + task.onwards):
+        pack = packs[k]
+        first = skip - pack.shift * size
+        if pack.normalised and pack.den != task.x:
+            prefetch(address_at(places[pack.den], n, first, bases, like), rows, apart, stretch)
+        if pack.where and pack.z != task.x:
+            prefetch(address_at(places[pack.z], n, first, bases, like), rows, apart, stretch)
 
 
 @kernel()
@@ -213,7 +220,7 @@ def product_pieces(task, packs, begin, end, places, bases, flags, tables, own, o
         channel = g * task.channels + block * rows
         # Maps hardly larger than that lie behind each other anyway.
         if task.height * task.width > 2 * width:
-            _fetch(task, n, channel, rows, q, stop, places, bases, own)
+            _fetch(task, packs, n, channel, rows, q, stop, places, bases, own)
         weights = values_at(places[task.weights], 0, (g * blocks + block) * all_terms * rows, 1, bases, own)
         at = g * task.plane_values + column * task.apart
         source = values_at(places[task.planes], n, at, 1, bases, own)
