@@ -11,13 +11,26 @@ from numpy.typing import NDArray
 
 from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
-from lrptool.kernels.pieces.dense import COLUMNS, dense_forward
+from lrptool.kernels.pieces.dense import dense_forward
 from lrptool.kernels.records import DENSE, ONE
 from lrptool.kernels.schedule import Schedule
 from lrptool.kernels.sums import TransposedScale
 from lrptool.kernels.team import TEAM, get_threads
 
 Values = NDArray[np.floating[Any]]
+
+
+_SHARES = 2
+"""Pieces of work for each thread."""
+_BLOCKS = (256, 4096)
+"""Fewest and most columns in one."""
+
+
+def _block(columns: int) -> int:
+    """Return the columns of a piece: a long run of a row is read faster, and no result depends on it."""
+    low, high = _BLOCKS
+    share = -(-columns // (_SHARES * get_threads()))
+    return min(max(-(-share // low) * low, low), high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +98,14 @@ class TransposedDense:
     ) -> None:
         """Add the product of one or two vectors with their parts of the weights."""
         rows, columns = self._weight.shape
+        block = _block(columns)
         other = parts[1] if len(parts) > 1 else Signed(0.0, 0.0)
         schedule.add(
             DENSE,
-            -(-columns // COLUMNS),
+            -(-columns // block),
             reads=[*s, *([x] if part != ONE else [])],
             writes=out,
-            own=schedule.batch * COLUMNS,
+            own=schedule.batch * block,
             first=s[0],
             second=s[-1],
             weights=schedule.hold(self._weight),
@@ -99,6 +113,7 @@ class TransposedDense:
             out=out,
             rows=rows,
             columns=columns,
+            block=block,
             items=schedule.batch,
             squared=parts[0].code,
             part=part,

@@ -58,7 +58,7 @@ TABLES = {
         "coefficient",
     ),
     DENSE: _record(
-        "first second weights x out rows columns items squared part accumulate",
+        "first second weights x out rows columns block items squared part accumulate",
         "first_positive first_negative second_positive second_negative",
     ),
 }

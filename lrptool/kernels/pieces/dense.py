@@ -9,9 +9,6 @@ from lrptool.kernels.jit import kernel
 from lrptool.kernels.lanes import weigh_lanes
 from lrptool.kernels.team import CLOSED, enter, leave
 
-COLUMNS = 512
-"""Columns of the weights in one piece of work."""
-
 _ROWS = 8
 
 
@@ -93,13 +90,14 @@ def dense_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyp
 
     A row's factor comes from two vectors s (rows): first_positive · s₁ + second_positive · s₂ for weights > 0, and with
     `_negative` for weights < 0; so every signed part of the weights is read in one pass, for all items. `squared` is 1
-    for squared weights, 2 for ones: then the factors of positive weights hold for all. Pieces count blocks of columns.
+    for squared weights, 2 for ones: then the factors of positive weights hold for all. Pieces count blocks of so many
+    columns.
     """
     weights = values_at(places[task.weights], 0, 0, task.rows * task.columns, bases, own)
     rows = np.zeros(_ROWS, np.int64)
     for block in range(begin, end):
-        low = block * COLUMNS
-        width = min(COLUMNS, task.columns - low)
+        low = block * task.block
+        width = min(task.block, task.columns - low)
         sums = own[: task.items * width]
         sums[:] = own.dtype.type(0)
         count, o = _next_rows(task, 0, places, bases, rows, own)
