@@ -14,11 +14,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, assume, given, settings
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from lrptool.engine import Program, ShareStep, canonise, set_threads
 from lrptool.engine.shares import reads_input
+from lrptool.kernels import product
+from lrptool.kernels.pieces import product as pieces
 from lrptool.rules import Composite, Match, Row, Rule
 from tests import oracle
 from tests.conditioning import Condition
@@ -54,6 +57,21 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         set_threads(MANY)
+
+
+TILES = [None, *range(len(pieces._SHAPES))]
+"""Left to choose, and each by itself."""
+
+
+@contextmanager
+def only_tile(shape: int | None) -> Iterator[None]:
+    """Let products use one tile, whatever they are, and ask for what the first block of weights reads."""
+    with pytest.MonkeyPatch.context() as patch:
+        if shape is not None:
+            patch.setattr(product, "best_shape", lambda *_: shape)
+            patch.setattr(product, "_FAR", 0)
+            patch.setattr(product, "_MANY", 1)
+        yield
 
 
 def conditions(layer: Layer, rule: Rule) -> list[Condition]:
@@ -110,9 +128,10 @@ def test_the_matrix_of_a_convolution_is_the_oracle_s(layer: RandomLayer) -> None
 
 
 @fuzz(900)
-@given(layer=convolutions(), case=rules)
-def test_rules_on_convolutions(layer: RandomLayer, case: Case) -> None:
-    check_step(layer, case)
+@given(layer=convolutions(), case=rules, shape=st.sampled_from(TILES))
+def test_rules_on_convolutions(layer: RandomLayer, case: Case, shape: int | None) -> None:
+    with only_tile(shape):
+        check_step(layer, case)
 
 
 @fuzz(300)
@@ -160,9 +179,17 @@ HIDDEN = [case for case in RULES + WITHOUT_BIAS if case[0] != "zbox"]
 
 
 @fuzz(500)
-@given(layers=pairs(), cases=st.tuples(rules, st.sampled_from(HIDDEN)))
-def test_rules_on_two_layers(layers: tuple[RandomLayer, RandomLayer], cases: tuple[Case, Case]) -> None:
+@given(layers=pairs(), cases=st.tuples(rules, st.sampled_from(HIDDEN)), shape=st.sampled_from(TILES))
+def test_rules_on_two_layers(
+    layers: tuple[RandomLayer, RandomLayer], cases: tuple[Case, Case], shape: int | None
+) -> None:
     """As compiled: denominators from the forward session, the ReLU's output for the first layer's pre-activation."""
+    with only_tile(shape):
+        check_two_layers(layers, cases)
+
+
+def check_two_layers(layers: tuple[RandomLayer, RandomLayer], cases: tuple[Case, Case]) -> None:
+    """Against the textbook, in both precisions."""
     (first, second), (one, two) = layers, [Rule.of(name, **parameters) for name, parameters, _ in cases]
     assume(all(condition.defined() for condition in conditions(first, one)))
     second = conditioned(second, two)
@@ -221,8 +248,13 @@ def test_relevance_is_routed_to_the_first_maximum(case: tuple[np.ndarray, dict[s
     check_pooling(pooled("MaxPool", x.shape[1:], window), x, y, r, oracle.max_pool_route(x, r, **window))
 
 
+SHIFTED = {"kernel": (1, 2), "strides": (1, 2), "pads": (0, 1, 0, 0), "ceil": False}
+"""One window as large as the map, half of it before the map."""
+
+
 @fuzz(150)
 @given(case=poolings(), count_pad=st.booleans())
+@example(case=(np.array([[[[0.3, 0.8]]]]), SHIFTED, np.random.default_rng(2)), count_pad=False)
 def test_relevance_of_a_mean_is_shared_by_contribution(
     case: tuple[np.ndarray, dict[str, Any], np.random.Generator], count_pad: bool
 ) -> None:

@@ -240,16 +240,23 @@ def test_an_unknown_instruction_set_is_said_in_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    ("name", "rows", "vecs"), [(one.name, *shape) for one in simd._SETS.values() for shape in one.tiles]
+    ("name", "rows", "vecs", "turned"),
+    [
+        (one.name, *shape, turned)
+        for one in simd._SETS.values()
+        for turned in (False, True)
+        for shape in (one.turned if turned else one.tiles)
+    ],
 )
-def test_every_tile_of_every_instruction_set(name: str, rows: int, vecs: int, dtype: Any) -> None:
+def test_every_tile_of_every_instruction_set(name: str, rows: int, vecs: int, turned: bool, dtype: Any) -> None:
     """Vectors longer than the processor's are taken apart, so all of them run anywhere."""
     made = simd._SETS[name]
     width = vecs * (made.lanes if dtype == np.float32 else made.lanes // 2)
-    tile, terms = make_tile(rows, vecs, made), 5
+    tile, terms = make_tile(rows, vecs, made, turned=turned), 5
     random = np.random.default_rng(0)
-    weights = random.standard_normal((terms, rows)).astype(dtype)
-    source = random.standard_normal(width + 20).astype(dtype)
+    packed, met = (width, rows) if turned else (rows, width)
+    weights = random.standard_normal((terms, packed)).astype(dtype)
+    source = random.standard_normal(met + 20).astype(dtype)
     offsets, places = np.array([0, 7, 3, 19, 3]), np.array([4, 0, 1, 3, 2])
     out = np.zeros((rows, width), dtype)
 
@@ -259,5 +266,7 @@ def test_every_tile_of_every_instruction_set(name: str, rows: int, vecs: int, dt
         tile(*arrays, types.int64(terms), pointer_to(out, 0))
 
     run(weights, source, offsets, places, terms, out)
-    met = np.stack([source[at : at + width] for at in offsets])
-    np.testing.assert_allclose(out, weights[places].T @ met, rtol=0, atol=(1e-5 if dtype == np.float32 else 1e-13))
+    wanted = weights[places].T @ np.stack([source[at : at + met] for at in offsets])
+    np.testing.assert_allclose(
+        out, wanted.T if turned else wanted, rtol=0, atol=(1e-5 if dtype == np.float32 else 1e-13)
+    )

@@ -208,7 +208,7 @@ def route_pieces(task, packs, begin, end, places, bases, flags, own):  # type: i
 @kernel()
 def _spread(s, task, own, out):  # type: ignore[no-untyped-def]
     """Fill a map with the sum of the values of the windows that hold each position."""
-    if s.size == 1 and task.kernel_y >= task.height and task.kernel_x >= task.width:
+    if s.size == 1 and task.kernel_y >= task.top + task.height and task.kernel_x >= task.left + task.width:
         out[:] = s[0]
         return
     rows, cols = _phase_size(task)
