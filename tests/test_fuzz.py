@@ -22,6 +22,7 @@ from lrptool.engine import Program, ShareStep, canonise, set_threads
 from lrptool.engine.shares import reads_input
 from lrptool.kernels import product
 from lrptool.kernels.pieces import product as pieces
+from lrptool.kernels.pieces.product import best_shape
 from lrptool.rules import Composite, Match, Row, Rule
 from tests import oracle
 from tests.conditioning import Condition
@@ -68,7 +69,7 @@ def only_tile(shape: int | None) -> Iterator[None]:
     """Let products use one tile, whatever they are, and ask for what the first block of weights reads."""
     with pytest.MonkeyPatch.context() as patch:
         if shape is not None:
-            patch.setattr(product, "best_shape", lambda *_: shape)
+            patch.setattr(product, "best_shape", lambda *size, whole: best_shape(*size, whole=True) if whole else shape)
             patch.setattr(product, "_FAR", 0)
             patch.setattr(product, "_MANY", 1)
         yield

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from lrptool.kernels import (
     ONE,
     POS,
     POSITIVE,
+    SPLIT,
     Fraction,
     Gather,
     Place,
@@ -72,6 +74,7 @@ class FusedStep:
     def __init__(self, shares: Sequence[Share], linear: LinearMap, stabiliser: Stabiliser) -> None:
         self._shares, self._linear, self._stabiliser = shares, linear, stabiliser
         self._groups = by_part(shares)
+        self._both: dict[tuple[int, np.dtype[Any]], TransposedConv | None] = {}
 
     def add_to(
         self,
@@ -93,17 +96,42 @@ class FusedStep:
         constants : mapping
             Parts of x that do not depend on the picture, (1, …).
         """
-        for part, sources in self._groups.items():
-            factor = schedule.hold(constants[part]) if part in constants else x
-            self._kernel(schedule, k, sources).add_to(
+        for kernel, part, sources, factor in self._products(schedule, k, x, constants):
+            kernel.add_to(
                 schedule,
                 [self._fraction(source, operands) for source in sources],
                 out if factor is None else factor,
-                _PARTS[part],
+                part,
                 out,
                 accumulate=accumulate,
             )
             accumulate = True
+
+    def _products(
+        self, schedule: Schedule, k: int, x: Place | None, constants: Mapping[InputPart, Values]
+    ) -> Iterator[tuple[Gather, int, Sequence[Source], Place | None]]:
+        """Yield what is carried out one after the other: a kernel, its part of x, its sources and x."""
+        rest = dict(self._groups)
+        split = self._split(schedule, k)
+        if split is not None:
+            yield split, SPLIT, rest.pop("pos"), x
+            del rest["neg"]
+        for part, sources in rest.items():
+            factor = schedule.hold(constants[part]) if part in constants else x
+            yield self._kernel(schedule, k, sources), _PARTS[part], sources, factor
+
+    def _split(self, schedule: Schedule, k: int) -> Gather | None:
+        """Return the kernel for positive and negative inputs at once, where their fractions are the same."""
+        positive, negative = (self._groups.get(part, []) for part in ("pos", "neg"))
+        if not positive or [(n, c) for n, _, c in positive] != [(n, c) for n, _, c in negative]:
+            return None
+        key = (k, schedule.dtype)
+        if key not in self._both:
+            one, other = (self._kernel(schedule, k, sources) for sources in (positive, negative))
+            self._both[key] = None
+            if isinstance(one, TransposedConv) and isinstance(other, TransposedConv):
+                self._both[key] = one.beside(other)
+        return self._both[key]
 
     @property
     def packs(self) -> bool:

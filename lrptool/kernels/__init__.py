@@ -8,7 +8,7 @@ from lrptool.kernels.fraction import Fraction
 from lrptool.kernels.jit import is_compiled, is_kept
 from lrptool.kernels.memory import MEMORY, Memory, give_back
 from lrptool.kernels.pooling import TransposedAverage, Windows, add_route
-from lrptool.kernels.records import ALL, EVERYWHERE, NEG, NEGATIVE, ONE, POS, POSITIVE
+from lrptool.kernels.records import ALL, EVERYWHERE, NEG, NEGATIVE, ONE, POS, POSITIVE, SPLIT
 from lrptool.kernels.schedule import Run, Schedule
 from lrptool.kernels.sums import TransposedScale, add_copy
 from lrptool.kernels.team import get_threads, set_threads
@@ -22,6 +22,7 @@ __all__ = [
     "ONE",
     "POS",
     "POSITIVE",
+    "SPLIT",
     "ForwardConv",
     "Fraction",
     "Gather",

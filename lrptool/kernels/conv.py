@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
-from lrptool.kernels.pieces.product import SLACK, extent_of
+from lrptool.kernels.pieces.product import SLACK, extent_of, fits_one
 from lrptool.kernels.product import BANDS, Axis, Product
 from lrptool.kernels.records import ONE, PACK
 from lrptool.kernels.schedule import Schedule
@@ -113,10 +113,17 @@ class TransposedConv:
     parts : callable
         Returns the parts.
     geometry : Geometry
+    others : callable, optional
+        Returns the parts for those inputs that are not positive; x is `SPLIT` then.
     """
 
-    def __init__(self, parts: Callable[[], Sequence[Values]], geometry: Geometry) -> None:
-        self._parts, self._geometry = parts, _flat(geometry)
+    def __init__(
+        self,
+        parts: Callable[[], Sequence[Values]],
+        geometry: Geometry,
+        others: Callable[[], Sequence[Values]] | None = None,
+    ) -> None:
+        self._parts, self._others, self._geometry = parts, others, _flat(geometry)
         self._y, self._x = (_Padding.of(self._geometry, axis) for axis in (0, 1))
         height, width = self._geometry.out_size
         self._rows = max(self._y.steps + self._y.reach, self._y.before + height)
@@ -130,10 +137,21 @@ class TransposedConv:
         """Whether the output channels of a group have the same weights; packs nothing."""
         return all(_same(grouped) for grouped in self._grouped())
 
+    def beside(self, other: TransposedConv) -> TransposedConv | None:
+        """Return one that does for x > 0 what this does for all x, and for the rest what the other does.
+
+        Both share their fractions, so that these are packed and read once. None where a tile does not hold both.
+        """
+        if self._geometry.group > 1 or self.summed or other.summed or not fits_one(2 * self._parts()[0].shape[1]):
+            return None
+        return TransposedConv(self._parts, self._geometry, other._parts)
+
     def _grouped(self) -> list[Values]:
-        """The parts of the weights, (G, O/G, C/G, kh, kw)."""
-        group = self._geometry.group
-        return [part.reshape(group, part.shape[0] // group, *part.shape[1:]) for part in self._parts()]
+        """The parts of the weights, (G, O/G, C/G, kh, kw), behind them along C those of the others."""
+        group, parts = self._geometry.group, self._parts()
+        if self._others is not None:
+            parts = [np.concatenate(both, axis=1) for both in zip(parts, self._others(), strict=True)]
+        return [part.reshape(group, part.shape[0] // group, *part.shape[1:]) for part in parts]
 
     @cached_property
     def _packed(self) -> _Packed:
@@ -162,7 +180,7 @@ class TransposedConv:
         x : Place
             The input (N, C, H, W), not looked at where `part` is `ONE`.
         part : int
-            `ONE`, `ALL`, `POS` or `NEG`: what x̂ is of x.
+            `ONE`, `ALL`, `POS`, `NEG` or `SPLIT`: what x̂ is of x.
         """
         g, packed = self._geometry, self._packed
         slots = packed.slots * len(fractions)
@@ -243,7 +261,9 @@ class TransposedConv:
         terms = taken.transpose(0, 1, 3, 4, 2).reshape(groups, slots * len(ys) * len(xs), channels)
         taps = np.array([shift_y * self._cols + shift_x for _, shift_y in ys for _, shift_x in xs], np.int64)
         offsets = np.arange(slots)[:, None] * self._plane + taps
-        return Product.of(terms, offsets, self._landing(0, a), self._landing(1, b), self._cols, columnar=columnar)
+        landing = self._landing(0, a), self._landing(1, b)
+        split = self._others is not None
+        return Product.of(terms, offsets, *landing, self._cols, columnar=columnar, split=split)
 
 
 def _is_single(g: Geometry) -> bool:

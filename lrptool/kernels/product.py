@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lrptool.kernels.entries import Place
 from lrptool.kernels.pieces.product import best_shape, extent_of, scratch_of
-from lrptool.kernels.records import ONE, PRODUCT
+from lrptool.kernels.records import ALL, ONE, PRODUCT, SPLIT
 from lrptool.kernels.schedule import Schedule
 
 Values = NDArray[np.floating[Any]]
@@ -71,10 +71,23 @@ class Product:
     fill: bool = False
 
     @classmethod
-    def of(cls, terms: Values, offsets: Offsets, y: Axis, x: Axis, cols: int, *, columnar: bool = False) -> Product:
-        """Choose a tile for terms (G, K, I) and cut them into its blocks, the last one filled up with zeros."""
+    def of(
+        cls,
+        terms: Values,
+        offsets: Offsets,
+        y: Axis,
+        x: Axis,
+        cols: int,
+        *,
+        columnar: bool = False,
+        split: bool = False,
+    ) -> Product:
+        """Choose a tile for terms (G, K, I) and cut them into its blocks, the last one filled up with zeros.
+
+        Where x is `split`, the second half of the terms' channels is for what is not positive of it.
+        """
         groups, count, channels = terms.shape
-        shape = best_shape(channels, y.steps * cols)
+        shape = best_shape(channels, y.steps * cols, whole=split)
         rows, width = extent_of(shape, terms.dtype.itemsize)
         blocks = -(-channels // rows)
         padded = np.zeros((groups, count, blocks * rows), terms.dtype)
@@ -82,6 +95,7 @@ class Product:
         weights = np.ascontiguousarray(padded.reshape(groups, count, blocks, rows).transpose(0, 2, 1, 3))
         if columnar:
             offsets = np.arange(len(offsets))[:, None] * width + np.zeros_like(offsets)
+        channels = channels // 2 if split else channels
         return cls(weights, offsets, shape, channels, y, x, cols, len(offsets) * width if columnar else width)
 
     def add_to(
@@ -136,7 +150,8 @@ class Product:
             **self.x.fields("x"),
             height=size[0],
             width=size[1],
-            part=part,
+            part=ALL if part == SPLIT else part,
+            split=part == SPLIT,
             accumulate=accumulate,
             together=together,
             foresee=taps > 1 and blocks >= _MANY and plane_values > _FAR,

@@ -11,8 +11,8 @@ import numpy as np
 PACK, PRODUCT, ROUTE, SPREAD, WEIGH, DENSE = range(6)
 """Kinds of task."""
 
-ONE, ALL, POS, NEG = range(4)
-"""Parts of x a result is multiplied by."""
+ONE, ALL, POS, NEG, SPLIT = range(5)
+"""Parts of x a result is multiplied by. `SPLIT` is all of it, and there are two results: for x > 0 and for the rest."""
 
 EVERYWHERE, POSITIVE, NEGATIVE = range(3)
 """Outputs a fraction is taken of, by the sign of their pre-activation."""
@@ -42,7 +42,7 @@ TABLES = {
     PRODUCT: _record(
         f"{_ONWARD} planes flags weights table x out channels groups blocks slots taps plane_values apart tile "
         "steps_y steps_x cols stride_y start_y from_y to_y stride_x start_x from_x to_x height width "
-        "part accumulate together foresee direct fill"
+        "part split accumulate together foresee direct fill"
     ),
     ROUTE: _record(
         f"{_ONWARD} r x out part accumulate together "

@@ -67,6 +67,19 @@ def _living(alive, taps, table, offsets, numbers):  # type: ignore[no-untyped-de
 
 
 @kernel()
+def _pick(task, values, width, n, channel, rows, place, count, places, bases, own):  # type: ignore[no-untyped-def]
+    """Let results for positive x give way, where x is not, to those of as many channels further on."""
+    size, span = task.height * task.width, (count - 1) * task.stride_x + 1
+    for m in range(rows):
+        x = values_at(places[task.x], n, (channel + m) * size + place, span, bases, own)
+        first = array_at(values + m * width * own.itemsize, count, own)
+        rest = array_at(values + (m + task.channels) * width * own.itemsize, count, own)
+        for t in range(count):
+            if not x[t * task.stride_x] > 0:
+                first[t] = rest[t]
+
+
+@kernel()
 def _store_strided(task, values, width, n, channel, rows, place, count, places, bases, own):  # type: ignore[no-untyped-def]
     """Write a stretch of rows of a tile, `width` apart, to every stride-th place in their maps.
 
@@ -109,6 +122,8 @@ def _store_tile(task, packs, scratch, n, channel, rows, q, end, places, bases, f
             place = _place(task, source)
         if count > 0:
             values = first + (source - q) * own.itemsize
+            if task.split:
+                _pick(task, values, width, n, channel, top, place, count, places, bases, own)
             if task.stride_x == 1 and not task.fill:
                 apart, size = width * own.itemsize, task.height * task.width
                 weigh_on(task, packs, values, apart, n, channel, top, size, place, count, places, bases, flags, own)
@@ -247,12 +262,19 @@ def scratch_of(shape: int) -> int:
     return rows * width if shape < _TURNED else 2 * rows * -(-width // SIMD.lanes) * SIMD.lanes
 
 
-def best_shape(channels: int, size: int) -> int:
-    """Return which tile wastes least on `channels` rows and `size` positions."""
+def fits_one(channels: int) -> bool:
+    """Whether a tile can hold so many channels."""
+    return channels <= max(_ROWS[:_TURNED])
+
+
+def best_shape(channels: int, size: int, *, whole: bool = False) -> int:
+    """Return which tile wastes least on `channels` rows and `size` positions; `whole` ones hold all channels."""
 
     def useful(shape: int) -> float:
         rows, width = extent_of(shape, 4)
         turned = shape >= _TURNED
+        if whole and (turned or rows < channels):
+            return 0.0
         if turned and -(-channels // rows) * -(-size // width) < _LEAST_PIECES:
             return 0.0
         step = _ROWS[shape] if turned else width
