@@ -20,14 +20,14 @@ _NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG, e
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """Return the error for a file that cannot be written; a `DiskError` where others cannot be, either."""
     kind = DiskError if error.errno in _NO_ROOM else OutputError
-    return kind(f"{path}: cannot be written: {error.strerror or error}", hint="choose another place with -o")
+    return kind(f"{path}: cannot be written: {error.strerror or error}", hint="choose another place")
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
     """Raise OutputError where a file is there and may not be replaced."""
     # lexists answers for names the file system refuses, and for links that lead nowhere.
     if not force and os.path.lexists(path):
-        raise OutputError(f"{path}: there already", hint="--force replaces it, -o names another place")
+        raise OutputError(f"{path}: there already", hint="choose another name, or replace it with --force")
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def test_a_block_that_fails_leaves_nothing(tmp_path: Path, error: BaseException)
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="x: cannot be written: No space left on device") as caught:
         write_half(tmp_path / "x", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-    assert caught.value.hint == "choose another place with -o"
+    assert caught.value.hint == "choose another place"
     assert listing(tmp_path) == []
 
 

@@ -22,6 +22,7 @@ from lrptool.errors import ConfigError
 from lrptool.kernels import jit, simd
 from lrptool.kernels.cache import KernelCache
 from lrptool.kernels.tile import make_tile, pointer_to
+from lrptool.resources import user_cache
 from tests.command import DIGIT
 from tests.conftest import ROOT
 
@@ -89,7 +90,7 @@ def test_later_runs_find_the_code(compiled: Path, tmp_path: Path) -> None:
     (folder,) = (compiled / "kernels").iterdir()
     assert [path.name.rpartition("-")[0] for path in folder.iterdir()] == [jit._WAY_BACK]
     # The best instructions and the least give the same but for rounding.
-    finish(begin(jit._user_cache(), tmp_path / "best"))
+    finish(begin(user_cache(), tmp_path / "best"))
     plain, best = relevance(tmp_path / "later"), relevance(tmp_path / "best")
     np.testing.assert_allclose(plain, best, rtol=0, atol=1e-5 * np.abs(best).max())
 

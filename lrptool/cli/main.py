@@ -6,11 +6,11 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import click
 
+from lrptool.cli.lazy import LazyGroup
 from lrptool.cli.talk import complain
 from lrptool.errors import ExitCode, LrpError, OutputError
 from lrptool.version import VERSION
@@ -21,29 +21,10 @@ _COMMANDS = (
 )
 
 
-class Commands(click.Group):
-    """Finds each command in the module of its name, in the order a user meets them."""
+class Commands(LazyGroup):
+    """All commands, each in the module of its name."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands."""
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return one command; None where there is none."""
-        if cmd_name not in _COMMANDS:
-            return None
-        command: click.Command = import_module(f"lrptool.cli.{cmd_name}").command
-        return command
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """Name the nearest command where none fits."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from lrptool.errors import did_you_mean  # noqa: PLC0415
-
-            message = f"{error.message.rstrip('.')} ({did_you_mean(args[0], _COMMANDS)})"
-            raise click.UsageError(message, error.ctx) from None
+    modules = {name: name for name in _COMMANDS}
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a reader of its output who has gone (head, say) is no error."""

@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
 import click
 
-_COMMANDS = {
-    "list": "models_show",
-    "info": "models_show",
-    "where": "models_show",
-    "fetch": "models_change",
-    "verify": "models_change",
-    "import": "models_change",
-    "remove": "models_change",
-    "add": "models_change",
-}
+from lrptool.cli.lazy import LazyGroup
 
 
-class Models(click.Group):
-    """Finds each command in the module that has it."""
+class Models(LazyGroup):
+    """The commands around named models."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands."""
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return one command; None where there is none."""
-        if cmd_name not in _COMMANDS:
-            return None
-        commands = import_module(f"lrptool.cli.{_COMMANDS[cmd_name]}").COMMANDS
-        command: click.Command = commands[cmd_name]
-        return command
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """Name the nearest command where none fits."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from lrptool.errors import did_you_mean  # noqa: PLC0415
-
-            message = f"{error.message.rstrip('.')} ({did_you_mean(args[0], _COMMANDS)})"
-            raise click.UsageError(message, error.ctx) from None
+    modules = {
+        "list": "models_show",
+        "info": "models_show",
+        "where": "models_show",
+        "fetch": "models_change",
+        "verify": "models_change",
+        "import": "models_change",
+        "remove": "models_change",
+        "add": "models_change",
+    }
 
 
 @click.group("models", cls=Models, short_help="List, fetch, check and add named models.")

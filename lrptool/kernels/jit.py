@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ import numba
 
 from lrptool.kernels.cache import KernelCache
 from lrptool.kernels.simd import SIMD
+from lrptool.resources import user_cache
 
 _WAY_BACK = "lrptool.kernels.region.run"
 """The kernel that all others are part of."""
@@ -39,17 +39,6 @@ def _sources_key() -> str:
     return digest.hexdigest()[:16]
 
 
-def _user_cache() -> Path:
-    """Folder of lrptool's caches: ``LRPTOOL_CACHE``, or the platform's place for them."""
-    if chosen := os.environ.get("LRPTOOL_CACHE"):
-        return Path(chosen)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "lrptool"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "lrptool" / "Cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lrptool"
-
-
 def _own_temporary() -> Path | None:
     """Folder among the system's temporary ones that nobody else can write to: code found there is run."""
     if not hasattr(os, "getuid"):
@@ -62,7 +51,7 @@ def _own_temporary() -> Path | None:
 
 def _usable_cache() -> Path | None:
     """Folder for machine code, created; None where nothing can be written anywhere."""
-    for find in (_user_cache, _own_temporary):
+    for find in (user_cache, _own_temporary):
         try:
             folder = find()
             if folder is None:
