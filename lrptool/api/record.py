@@ -24,7 +24,6 @@ def record_of(model: Model, explanation: Explanation, k: int = 0) -> dict[str, A
     """
     target = int(explanation.target[k])
     relevance = explanation.relevance[k]
-    total = relevance.sum(dtype=np.float64)
     part = np.maximum(relevance, 0)
     positive = part.sum(dtype=np.float64)
     negative = np.minimum(relevance, 0, out=part).sum(dtype=np.float64)
@@ -40,7 +39,7 @@ def record_of(model: Model, explanation: Explanation, k: int = 0) -> dict[str, A
         "probability": None if explanation.probability is None else _rounded(explanation.probability[k]),
         "sums": {
             "start": _rounded(explanation.start[k]),
-            "input": _rounded(total),
+            "input": _rounded(positive + negative),
             "positive": _rounded(positive),
             "negative": _rounded(negative),
         },
