@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from lrptool.batch.chunks import Chunk
 from lrptool.batch.machine import cores
 from lrptool.batch.records import Record
-from lrptool.batch.stages import Explained, Failed, Fetched, Ready
+from lrptool.batch.stages import Drawn, Explained, Failed, Fetched, Ready
 from lrptool.batch.work import Bench
 
 _TURN = 0.6
@@ -60,14 +60,18 @@ class Local:
             began = time.perf_counter()
             if not self.stop.is_set():
                 helpers.fetch(chunks, 2 * together)
-            turn = helpers.take_turn(outcomes, 0 if self.stop.is_set() else together)
-            if not turn:
+            drawing = helpers.draw(outcomes)
+            opening = helpers.open(0 if self.stop.is_set() else together)
+            # Whoever writes the manifest does so now, in this thread, while helpers have the other cores.
+            yield from helpers.kept(_BEHIND)
+            helpers.keep(drawing)
+            if not opening:
                 break
+            turn = [(chunk, [future.result() for future in futures]) for chunk, futures in opening]
             outcomes = []
             for chunk, ready in turn:
                 if not self.stop.is_set():
                     outcomes += compute(self.bench, chunk, ready)
-                yield from helpers.kept(_BEHIND)
             together = min(_MOST, max(1, int(_TURN * len(turn) / (time.perf_counter() - began))))
         yield from helpers.kept(0)
 
@@ -91,15 +95,21 @@ class _Helpers:
                 return
             self._fetching.append((chunk, [self._fetchers.submit(self.bench.fetch, item) for item in chunk.items]))
 
-    def take_turn(self, outcomes: Iterable[Explained | Failed], count: int) -> list[tuple[Chunk, list[Ready | Failed]]]:
-        """Draw what was computed and open the next chunks, at most so many; return those once all of that is done."""
-        drawing = [self._hands.submit(self.bench.draw, outcome) for outcome in outcomes]
+    def draw(self, outcomes: Iterable[Explained | Failed]) -> list[Future[Drawn | Failed]]:
+        """Begin to draw what was computed."""
+        return [self._hands.submit(self.bench.draw, outcome) for outcome in outcomes]
+
+    def open(self, count: int) -> list[tuple[Chunk, list[Future[Ready | Failed]]]]:
+        """Begin to open the next chunks, at most so many."""
         opening: list[tuple[Chunk, list[Future[Ready | Failed]]]] = []
         while self._fetching and len(opening) < count:
             chunk, futures = self._fetching.popleft()
             opening.append((chunk, [self._hands.submit(self.bench.open, future.result()) for future in futures]))
+        return opening
+
+    def keep(self, drawing: Iterable[Future[Drawn | Failed]]) -> None:
+        """Begin to write what is drawn, as soon as it is."""
         self._keeping.append([self._keepers.submit(self.bench.keep, future.result()) for future in drawing])
-        return [(chunk, [future.result() for future in futures]) for chunk, futures in opening]
 
     def kept(self, behind: int) -> Iterator[Record]:
         """Yield the records of what is written; wait where more turns than `behind` are not."""

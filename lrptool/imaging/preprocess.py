@@ -180,7 +180,7 @@ class Preprocessing:
         # looks beyond the box. And a picture of 1 × 10 000 pixels does not become one of 256 × 2 560 000 on the way.
         return image.resize(self.size[::-1], Image.Resampling.BILINEAR, box=self._region(image.size))
 
-    def _arrange(self, image: Image.Image) -> Array:
+    def _arrange(self, image: Image.Image) -> NDArray[np.uint8]:
         """Pixel values in the network's channel order, uint8 (C, H, W)."""
         if self.channels == "GRAY":
             raw = luminance(image)[None]
@@ -190,7 +190,7 @@ class Preprocessing:
         invert = is_dark_on_light(luminance(image)) if self.invert == "auto" else self.invert
         return 255 - raw if invert else raw
 
-    def _scale(self, raw: Array) -> Array:
+    def _scale(self, raw: NDArray[np.uint8] | Array) -> Array:
         """From 0..255 to the network's numbers."""
         # One array, changed in place: fresh pages for every step would cost more than the steps.
         values = np.empty(np.broadcast_shapes(raw.shape, self._mean.shape), np.float32)
