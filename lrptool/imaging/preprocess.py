@@ -107,10 +107,9 @@ class Preprocessing:
     def apply(self, image: Image.Image) -> Array:
         """Return the network's input for an RGB picture as float32 (C, H, W)."""
         if self.fit == "mnist":
-            raw = frame_digit(image, self.invert, self.size)[1][None]
-        else:
-            raw = self._arrange(self._resized(image))
-        return self._scale(np.broadcast_to(raw, self.shape))
+            digit = frame_digit(image, self.invert, self.size)[1][None]
+            return self._scale(np.broadcast_to(digit, self.shape))
+        return self._scale(np.broadcast_to(self._arrange(self._resized(image)), self.shape))
 
     def crop_box(self, image: Image.Image) -> Box:
         """Return the region of the picture that the network sees, in the picture's own pixels.
