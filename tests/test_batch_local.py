@@ -72,7 +72,8 @@ def test_every_input_comes_out_in_order_and_nothing_helps_beside_a_computation()
     records = list(Local(cast("Bench", bench), threading.Event()).run(chunks(60)))
     assert [record["number"] for record in records] == list(range(240))
     assert not bench.beside
-    # So many inputs at most are in memory, however long the batch: turns of four chunks, one opened, three not kept.
+    # However long the batch, so many inputs at most are in memory: turns of four chunks of four, of which one is being
+    # opened, one drawn, and three wait to be written.
     assert bench.most <= 5 * 16
 
 

@@ -24,7 +24,7 @@ _TURN = 0.6
 """Seconds a turn of opening and computing may last where it is of several chunks: so long are results held back."""
 _MOST = 4
 """Chunks of a turn: the more, the less helpers wait for the last one of them."""
-_BEHIND = 3
+_BEHIND = 2
 """Turns whose files may wait to be written."""
 _WAITING = 4
 """Threads that fetch, and as many that write."""
