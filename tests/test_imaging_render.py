@@ -28,6 +28,15 @@ def test_a_percentile_saturates_what_is_stronger() -> None:
     assert (found[0, :11] == -1).all()
 
 
+@pytest.mark.parametrize("percentile", [0.01, 37.3, 99.5, 100])
+@pytest.mark.parametrize("size", [1, 2, 50_176])
+def test_percentiles_are_numpys(percentile: float, size: int) -> None:
+    values = np.random.default_rng(size).standard_t(2, (1, size)).astype(np.float32)
+    top = np.percentile(np.abs(values.astype(np.float64)), percentile)
+    expected = np.clip(values / top, -1, 1).astype(np.float32)
+    np.testing.assert_allclose(normalise(values, percentile=percentile), expected, rtol=1e-6)
+
+
 def test_a_percentile_of_zero_relevance_falls_back_to_the_largest() -> None:
     values = np.zeros((10, 12), np.float32)
     values[3, 4] = -8

@@ -23,7 +23,10 @@ def record_of(model: Model, explanation: Explanation, k: int = 0) -> dict[str, A
         dict per node. ``weights`` where they were drawn at random, ``against`` where there is such a class.
     """
     target = int(explanation.target[k])
-    relevance = explanation.relevance[k].astype("float64")
+    relevance = explanation.relevance[k]
+    part = np.maximum(relevance, 0)
+    positive = part.sum(dtype=np.float64)
+    negative = np.minimum(relevance, 0, out=part).sum(dtype=np.float64)
     record: dict[str, Any] = {
         "model": model.name,
         "sha256": model.sha256,
@@ -36,9 +39,9 @@ def record_of(model: Model, explanation: Explanation, k: int = 0) -> dict[str, A
         "probability": None if explanation.probability is None else _rounded(explanation.probability[k]),
         "sums": {
             "start": _rounded(explanation.start[k]),
-            "input": _rounded(relevance.sum()),
-            "positive": _rounded(np.maximum(relevance, 0).sum()),
-            "negative": _rounded(np.minimum(relevance, 0).sum()),
+            "input": _rounded(positive + negative),
+            "positive": _rounded(positive),
+            "negative": _rounded(negative),
         },
     }
     if explanation.against is not None:

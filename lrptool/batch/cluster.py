@@ -16,8 +16,9 @@ from lrptool.batch.job import Job
 from lrptool.batch.local import compute
 from lrptool.batch.origins import one_line
 from lrptool.batch.records import Record
+from lrptool.batch.stages import Failed
 from lrptool.batch.store import Store
-from lrptool.batch.work import Bench, Failed
+from lrptool.batch.work import Bench
 from lrptool.errors import ConfigError, LrpError, ModelError
 
 _AHEAD = 2
@@ -157,7 +158,8 @@ def _deaf() -> Iterator[None]:
 def work(task: bytes, chunk: Chunk) -> list[Record]:
     """Do a chunk, on a worker: its files are written here, its records go back."""
     bench = _bench(task)
-    return [bench.finish(outcome) for outcome in compute(bench, chunk, map(bench.read, chunk.items))]
+    outcomes = compute(bench, chunk, [bench.open(bench.fetch(item)) for item in chunk.items])
+    return [bench.keep(bench.draw(outcome)) for outcome in outcomes]
 
 
 def _bench(task: bytes) -> Bench:

@@ -25,5 +25,9 @@ def versions() -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """Return what is known of the machine."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"system": platform.system(), "architecture": platform.machine(), "cores": usable, "host": platform.node()}
+    return {"system": platform.system(), "architecture": platform.machine(), "cores": cores(), "host": platform.node()}
+
+
+def cores() -> int:
+    """Return the number of processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,8 @@
-"""The three steps from an input to its line in the manifest: read it, explain it, write what was found."""
+"""The steps from an input to its line in the manifest.
+
+*Fetch* its bytes, *open* them as the network takes them, *explain*, *draw* the bytes of its files, *keep* them. The
+first and the last wait for disks and networks; the others need a processor.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import hashlib
 import io
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,8 @@ from PIL import Image
 from lrptool.api import Explanation, Model, meant, ranked, record_of, save
 from lrptool.batch.items import Item
 from lrptool.batch.job import Job
-from lrptool.batch.records import DONE, FAILED, Record
+from lrptool.batch.records import DONE, Record
+from lrptool.batch.stages import Drawn, Explained, Failed, Fetched, File, Ready, named
 from lrptool.batch.store import Store
 from lrptool.errors import DiskError, InputError, LrpError, NumericError
 from lrptool.files import cannot_write
@@ -29,65 +33,6 @@ _BEST = 5
 _COMMON = ("model", "sha256", "composite", "weights")
 _THUMBNAIL = 160
 """Longest side in pixels of a thumbnail on the contact sheet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """An input that was read.
-
-    Parameters
-    ----------
-    item : Item
-    values : float32 (1, C, H, W)
-    photo : PIL picture or None
-        None where an array was given.
-    targets : tuple of int or str
-        What its names of classes stand for.
-    against : int or str or None
-    facts : mapping
-        Size and checksum of the file.
-    seconds : float
-        That it took to read.
-    """
-
-    item: Item
-    values: Array
-    photo: Image.Image | None
-    targets: tuple[int | str, ...]
-    against: int | str | None
-    facts: Mapping[str, Any]
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """An input with its explanations: picture `place` of each."""
-
-    ready: Ready
-    explanations: tuple[Explanation, ...]
-    place: int
-    seconds: float
-
-    @property
-    def item(self) -> Item:
-        """The input."""
-        return self.ready.item
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """An input that came to nothing, and why."""
-
-    item: Item
-    error: LrpError
-    seconds: float = 0.0
-
-    def record(self) -> Record:
-        """Return its line of the manifest."""
-        message = self.error.message if not self.error.hint else f"{self.error.message} ({self.error.hint})"
-        where = "" if self.item.name in message else f"{self.item.name}: "
-        facts = {"error": f"{where}{message}", "exit_code": int(self.error.exit_code), "files": []}
-        return _named(self.item, FAILED) | facts | {"seconds": round(self.seconds, 4)}
 
 
 class Bench:
@@ -105,13 +50,23 @@ class Bench:
         self.model, self.job, self._store = model, job, store
         self._made: set[Path] = set()
 
-    def read(self, item: Item) -> Ready | Failed:
-        """Read an input and find out what is wished of it."""
+    def fetch(self, item: Item) -> Fetched | Failed:
+        """Get an input's bytes."""
         began = time.perf_counter()
         try:
             if item.problem is not None or item.origin is None:
                 raise InputError(item.problem or f"{item.name}: cannot be read")
             contents = item.origin.read(item.name)
+        except LrpError as error:
+            return Failed(item, error, time.perf_counter() - began)
+        return Fetched(item, contents, time.perf_counter() - began)
+
+    def open(self, fetched: Fetched | Failed) -> Ready | Failed:
+        """Make of an input's bytes what the network takes, and find out what is wished of it."""
+        if isinstance(fetched, Failed):
+            return fetched
+        began, item, contents = time.perf_counter() - fetched.seconds, fetched.item, fetched.contents
+        try:
             facts = {"input_size": len(contents), "input_sha256": hashlib.sha256(contents).hexdigest()}
             targets, against = self._classes(item)
             values, photo = self._opened(item, contents)
@@ -173,23 +128,18 @@ class Bench:
         for place, ready in enumerate(group):
             yield Explained(ready, tuple(explanations), place, seconds)
 
-    def finish(self, outcome: Explained | Failed) -> Record:
-        """Write the files of an input and return its line of the manifest; a full disk is raised."""
-        began = time.perf_counter()
+    def draw(self, outcome: Explained | Failed) -> Drawn | Failed:
+        """Make the files of an input, in memory, and its line of the manifest."""
         if isinstance(outcome, Failed):
-            return outcome.record()
+            return outcome
+        began = time.perf_counter()
         try:
-            record = self._written(outcome)
-        except DiskError:
-            raise
+            return self._drawn(outcome, began)
         except LrpError as error:
-            return Failed(outcome.item, error, outcome.seconds).record()
-        record["error"] = None
-        record["seconds"] = round(outcome.ready.seconds + outcome.seconds + time.perf_counter() - began, 4)
-        return record
+            return Failed(outcome.item, error, outcome.seconds)
 
-    def _written(self, outcome: Explained) -> Record:
-        """Write the files of an input; return its line of the manifest."""
+    def _drawn(self, outcome: Explained, began: float) -> Drawn:
+        """Make the files of an input and its line of the manifest."""
         ready, k = outcome.ready, outcome.place
         # Two targets may mean one class of this picture: the best is also its number.
         distinct = list({int(one.target[k]): one for one in reversed(outcome.explanations)}.values())[::-1]
@@ -202,45 +152,61 @@ class Bench:
             files.append(self._thumbnail(ready))
         # The rest is the same for all, and stands in run.json.
         results = [{key: value for key, value in said.items() if key not in _COMMON} for said in facts]
-        record = _named(ready.item, DONE) | dict(ready.facts) | {"wish": ready.item.wish.facts()}
+        record = named(ready.item, DONE) | dict(ready.facts) | {"wish": ready.item.wish.facts()}
         record |= {"prediction": best[0], "scores": {str(one["target"]): one["score"] for one in best}} | results[0]
         if len(results) > 1:
             record["others"] = results[1:]
-        record["files"] = files
-        if self._store is not None:
-            record["store"] = self._store.put(ready.item.slot, distinct, k, ready.values)
+        record["files"] = [file.proof() for file in files]
+        return Drawn(outcome, tuple(distinct), tuple(files), record, time.perf_counter() - began)
+
+    def keep(self, outcome: Drawn | Failed) -> Record:
+        """Write the files of an input and return its line of the manifest; a full disk is raised."""
+        if isinstance(outcome, Failed):
+            return outcome.record()
+        began = time.perf_counter()
+        explained, record = outcome.explained, dict(outcome.record)
+        try:
+            for file in outcome.files:
+                self._write(file)
+            if self._store is not None:
+                slot, values = outcome.item.slot, explained.ready.values
+                record["store"] = self._store.put(slot, outcome.distinct, explained.place, values)
+        except DiskError:
+            raise
+        except LrpError as error:
+            return Failed(outcome.item, error, explained.seconds).record()
+        record["error"] = None
+        seconds = explained.ready.seconds + explained.seconds + outcome.seconds + time.perf_counter() - began
+        record["seconds"] = round(seconds, 4)
         return record
 
-    def _files(
-        self, outcome: Explained, explanation: Explanation, facts: Mapping[str, Any]
-    ) -> Iterator[dict[str, Any]]:
-        """Write the files of one class; yield what proves them."""
+    def _files(self, outcome: Explained, explanation: Explanation, facts: Mapping[str, Any]) -> Iterator[File]:
+        """Yield the files of one class."""
         ready, k = outcome.ready, outcome.place
         record: Record = {"input": ready.item.name} | dict(facts)
         base = f"{ready.item.path}_{record['target']}"
         for form, view, ending in self.job.endings:
             contents = save.encode(self.model, explanation, k, ready.photo, form, view, self.job.style, record)
-            yield self._keep(f"{base}{ending}", contents, view or form)
+            yield File(f"{base}{ending}", view or form, contents)
 
-    def _thumbnail(self, ready: Ready) -> dict[str, Any]:
-        """Write a small copy of what the network saw."""
+    def _thumbnail(self, ready: Ready) -> File:
+        """Return a small copy of what the network saw."""
         small = self.model.preprocessing.crop(ready.photo) if ready.photo is not None else _grey(ready.values)
         small.thumbnail((_THUMBNAIL, _THUMBNAIL))
         stream = io.BytesIO()
         small.save(stream, "JPEG", quality=80)
-        return self._keep(f"thumbnails/{ready.item.path}.jpg", stream.getvalue(), "thumbnail")
+        return File(f"thumbnails/{ready.item.path}.jpg", "thumbnail", stream.getvalue())
 
-    def _keep(self, name: str, contents: bytes, kind: str) -> dict[str, Any]:
-        """Write one file; return what proves it."""
-        path = self.job.folder / name
+    def _write(self, file: File) -> None:
+        """Write one file."""
+        path = self.job.folder / file.name
         if path.parent not in self._made:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise cannot_write(path.parent, error) from None
             self._made.add(path.parent)
-        save.write(path, contents, force=True, workshop=self.job.parts)
-        return {"path": name, "kind": kind, "size": len(contents), "sha256": hashlib.sha256(contents).hexdigest()}
+        save.write(path, file.contents, force=True, workshop=self.job.parts)
 
 
 def _kind(ready: Ready) -> tuple[int, str, bool]:
@@ -253,11 +219,3 @@ def _grey(values: Array) -> Image.Image:
     plane = values[0].mean(axis=0)
     low, high = float(plane.min()), float(plane.max())
     return Image.fromarray(np.uint8((plane - low) * (255 / (high - low) if high > low else 0))).convert("RGB")
-
-
-def _named(item: Item, status: str) -> Record:
-    """The beginning of a line of the manifest."""
-    record: Record = {"number": item.number, "input": item.name, "output": item.path}
-    if item.id is not None:
-        record["id"] = item.id
-    return record | {"status": status}

@@ -68,13 +68,17 @@ class Colormap:
 
     def index(self, values: NDArray[np.floating]) -> NDArray[np.uint8]:
         """Return the palette entries of values in [−1, 1] as uint8 of the same shape; zero is exact."""
-        clipped = np.clip(values, -1.0, 1.0)
+        # In place: fresh pages for every step would cost more than the steps.
+        entries = np.clip(values, -1.0 if self.signed else 0.0, 1.0)
         if self.signed:
             # The smaller one is that of the value's sign, because there is one more entry below zero than above.
-            entries = _ZERO + np.minimum(clipped * _ZERO, clipped * (255 - _ZERO))
+            above = entries * (255 - _ZERO)
+            entries *= _ZERO
+            np.minimum(entries, above, out=entries)
+            entries += _ZERO
         else:
-            entries = np.maximum(clipped, 0) * 255
-        nearest: NDArray[np.uint8] = np.rint(entries).astype(np.uint8)
+            entries *= 255
+        nearest: NDArray[np.uint8] = np.rint(entries, out=entries).astype(np.uint8)
         return nearest
 
 

@@ -100,7 +100,7 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
         image = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(paper, image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def load_array(source: Source, shape: Sequence[int], name: str | None = None) -> NDArray[np.float32]:

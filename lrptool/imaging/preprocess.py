@@ -107,10 +107,9 @@ class Preprocessing:
     def apply(self, image: Image.Image) -> Array:
         """Return the network's input for an RGB picture as float32 (C, H, W)."""
         if self.fit == "mnist":
-            raw = frame_digit(image, self.invert, self.size)[1][None]
-        else:
-            raw = self._arrange(self._resized(image))
-        return self._scale(np.broadcast_to(raw, self.shape))
+            digit = frame_digit(image, self.invert, self.size)[1][None]
+            return self._scale(np.broadcast_to(digit, self.shape))
+        return self._scale(np.broadcast_to(self._arrange(self._resized(image)), self.shape))
 
     def crop_box(self, image: Image.Image) -> Box:
         """Return the region of the picture that the network sees, in the picture's own pixels.
@@ -180,20 +179,24 @@ class Preprocessing:
         # looks beyond the box. And a picture of 1 × 10 000 pixels does not become one of 256 × 2 560 000 on the way.
         return image.resize(self.size[::-1], Image.Resampling.BILINEAR, box=self._region(image.size))
 
-    def _arrange(self, image: Image.Image) -> Array:
-        """Pixel values 0..255 in the network's channel order, float32 (C, H, W)."""
-        grey = luminance(image)
+    def _arrange(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Pixel values in the network's channel order, uint8 (C, H, W)."""
         if self.channels == "GRAY":
-            raw = grey[None]
+            raw = luminance(image)[None]
         else:
             planes = np.asarray(image).transpose(2, 0, 1)
             raw = planes if self.channels == "RGB" else planes[::-1]
-        invert = is_dark_on_light(grey) if self.invert == "auto" else self.invert
-        return (255 - raw if invert else raw).astype(np.float32)
+        invert = is_dark_on_light(luminance(image)) if self.invert == "auto" else self.invert
+        return 255 - raw if invert else raw
 
-    def _scale(self, raw: Array) -> Array:
+    def _scale(self, raw: NDArray[np.uint8] | Array) -> Array:
         """From 0..255 to the network's numbers."""
-        values = np.ascontiguousarray(raw * np.float32(self.raw_scale / 255) - self._mean, dtype=np.float32)
+        # One array, changed in place: fresh pages for every step would cost more than the steps.
+        values = np.empty(np.broadcast_shapes(raw.shape, self._mean.shape), np.float32)
+        values[...] = raw
+        if self.raw_scale != 255:
+            values *= np.float32(self.raw_scale / 255)
+        values -= self._mean
         if self.input_scale != 1:
             values *= np.float32(self.input_scale)
         if (self._std != 1).any():

@@ -1,7 +1,8 @@
 """Measure whole batches: images per second against computing alone, memory over time, and several workers.
 
 ``python -m tests.bench.batches PHOTOS --model NAME`` makes a folder of pictures under new names and runs the command
-line on it, as a user does.
+line on it, as a user does. What is compared takes turns of a few seconds: all processes but one are stopped, so that a
+machine whose speed changes changes it for all of them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import queue
+import signal
 import statistics
 import subprocess
 import sys
@@ -16,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +30,10 @@ from tests.bench.machine import description, load_average
 _STATM = "/proc/{}/statm"
 _EVERY = 0.25
 """Seconds between two looks at the memory."""
+_TURNS = 8
+"""Turns of every number of workers."""
+_PATIENCE = 120.0
+"""Seconds after which a batch that says nothing is given up."""
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -38,9 +45,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--composite")
     parser.add_argument("--count", type=int, default=1000, help="pictures in the batch")
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="batches, each between two measurements of computing alone"
-    )
+    parser.add_argument("--rounds", type=int, default=2, help="batches that take turns with computing alone")
+    parser.add_argument("--turn", type=int, default=96, help="pictures of a turn")
     parser.add_argument("--workers", type=int, nargs="*", default=[], help="also with so many dask workers")
     return parser.parse_args(arguments)
 
@@ -54,14 +60,61 @@ def copies(photos: Path, count: int, folder: Path) -> Path:
     return folder
 
 
-def alone(model: Model, values: np.ndarray, composite: str | None, batch: int, seconds: float = 6.0) -> float:
+def alone(model: Model, values: np.ndarray, options: argparse.Namespace) -> float:
     """Images per second of computing alone, on inputs that were read before."""
-    began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        for first in range(0, len(values) - batch + 1, batch):
-            model.explain(values[first : first + batch], composite=composite, batch_size=batch)
-            count += batch
+    size, count, began = options.batch_size, 0, time.perf_counter()
+    while count < options.turn:
+        for first in range(0, len(values) - size + 1, size):
+            model.explain(values[first : first + size], composite=options.composite, batch_size=size)
+            count += size
     return count / (time.perf_counter() - began)
+
+
+class Batch:
+    """A batch on the command line, stopped but for its turns."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path, out: Path, *more: str) -> None:
+        command = [sys.executable, "-m", "lrptool", "batch", str(folder), "-o", str(out), "--model", options.model]
+        command += ["--json", "--quiet", "--log-json", "--batch-size", str(options.batch_size), *more]
+        command += ["--models-dir", options.models_dir] if options.models_dir else []
+        command += ["--composite", options.composite] if options.composite else []
+        # A session of its own: its workers are stopped and go on with it.
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+        self.count = 0
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def turn(self, pictures: int) -> float | None:
+        """Let it work until so many more pictures are done; return images per second, None where it came to its end."""
+        self._signal(signal.SIGCONT)
+        began, before = time.perf_counter(), self.count
+        while self.count - before < pictures or not self._lines.empty():
+            line = self._lines.get(timeout=_PATIENCE)
+            if line is None:
+                self.process.wait()
+                return None
+            self.count += json.loads(line)["status"] == "done"
+        self._signal(signal.SIGSTOP)
+        return (self.count - before) / (time.perf_counter() - began)
+
+    def end(self) -> None:
+        """Bring it to an end before its time."""
+        self.process.terminate()
+        self._signal(signal.SIGCONT)
+        try:
+            self.process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
 
 
 class Watch:
@@ -89,55 +142,66 @@ class Watch:
         return ", ".join(f"{part.max():.0f}" for part in parts if len(part))
 
 
-def batch(options: argparse.Namespace, folder: Path, out: Path, *more: str) -> tuple[float, str]:
-    """Run a batch; return images per second between its first and its last line, and its memory."""
-    command = [
-        sys.executable,
-        "-m",
-        "lrptool",
-        "batch",
-        str(folder),
-        "-o",
-        str(out),
-        "--model",
-        options.model,
-        "--json",
-    ]
-    command += ["--quiet", "--log-json", "--batch-size", str(options.batch_size), *more]
-    command += ["--models-dir", options.models_dir] if options.models_dir else []
-    command += ["--composite", options.composite] if options.composite else []
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    watch = Watch(process)
-    assert process.stdout is not None
-    times = [time.perf_counter() for line in process.stdout if json.loads(line)["status"] == "done"]
-    process.wait()
-    # The first lines wait for the program to be compiled, so they are no measure of anything that lasts.
-    skip = max(1, len(times) // 10)
-    return (len(times) - skip) / (times[-1] - times[skip - 1]), watch.quarters()
+def against_alone(options: argparse.Namespace, model: Model, folder: Path, out: Path) -> list[float]:
+    """Let a batch and computing alone take turns; return the batch's shares of the speed before and after each turn."""
+    values = model.read(sorted(folder.iterdir())[: 8 * options.batch_size])
+    batch = Batch(options, folder, out)
+    watch = Watch(batch.process)
+    # The first pictures wait for the program to be compiled, so they are no measure of anything that lasts.
+    batch.turn(options.turn)
+    alone(model, values, options)
+    rates, speeds = [], [alone(model, values, options)]
+    while (rate := batch.turn(options.turn)) is not None:
+        rates.append(rate)
+        speeds.append(alone(model, values, options))
+    shares = [2 * rate / sum(around) for rate, around in zip(rates, pairwise(speeds), strict=True)]
+    say(
+        f"{batch.count} pictures: {statistics.median(rates):.1f} images/s, alone {statistics.median(speeds):.1f}: "
+        f"{spread(shares, '.0%')}; MB by quarter: {watch.quarters()}"
+    )
+    return shares
+
+
+def against_one(options: argparse.Namespace, folder: Path, out: Path) -> None:
+    """Let numbers of workers take turns, and say how many times as fast as the first each of them is."""
+    batches = {}
+    for workers in options.workers:
+        batch = batches[workers] = Batch(options, folder, out / f"dask{workers}", "--dask", f"local:{workers}")
+        batch.turn(4 * workers * options.batch_size)
+    rates: dict[int, list[float]] = {workers: [] for workers in batches}
+    for _ in range(_TURNS):
+        found = {workers: batch.turn(3 * workers * options.batch_size) for workers, batch in batches.items()}
+        if None in found.values():
+            break
+        for workers, rate in found.items():
+            rates[workers].append(rate or 0.0)
+    for batch in batches.values():
+        batch.end()
+    first = options.workers[0]
+    for workers, own in rates.items():
+        times = [rate / one * first for rate, one in zip(own, rates[first], strict=True)]
+        say(f"{workers} workers: {statistics.median(own):.1f} images/s, {spread(times, '.2f')} × one worker")
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """The median, and the quartiles."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:{form}} ({low:{form}}–{high:{form}})"
 
 
 def main(arguments: Sequence[str]) -> None:
     options = parse(arguments)
     say(*description(load_average()))
-    model = load(options.model, models_dir=options.models_dir)
     with tempfile.TemporaryDirectory() as name:
         folder = copies(options.photos, options.count, Path(name) / "photos")
-        values = model.read(sorted(folder.iterdir())[: 8 * options.batch_size])
-        alone(model, values, options.composite, options.batch_size, 2.0)
         shares = []
-        for k in range(options.rounds):
-            before = alone(model, values, options.composite, options.batch_size)
-            rate, memory = batch(options, folder, Path(name) / f"out{k}")
-            after = alone(model, values, options.composite, options.batch_size)
-            shares.append(rate / ((before + after) / 2))
-            say(f"{rate:.1f} images/s, alone {before:.1f} and {after:.1f}: {shares[-1]:.0%}; MB by quarter: {memory}")
-        if shares:
-            say(f"median: {statistics.median(shares):.0%} of computing alone")
-        one = None
-        for workers in options.workers:
-            rate, _ = batch(options, folder, Path(name) / f"dask{workers}", "--dask", f"local:{workers}")
-            one = one or rate / workers
-            say(f"{workers} workers: {rate:.1f} images/s, {rate / one:.2f} × one worker")
+        if options.rounds:
+            model = load(options.model, models_dir=options.models_dir)
+            for k in range(options.rounds):
+                shares += against_alone(options, model, folder, Path(name) / f"out{k}")
+            say(f"of computing alone: {spread(shares, '.0%')} over {len(shares)} turns")
+        if options.workers:
+            against_one(options, folder, Path(name))
 
 
 def say(*lines: str) -> None:
