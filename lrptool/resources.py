@@ -15,9 +15,16 @@ def bundled(folder: str) -> Path:
 
 
 def user_cache() -> Path:
-    """Return the folder of lrptool's caches: ``LRPTOOL_CACHE``, or the platform's place for them; it may not exist."""
+    """Return the folder of lrptool's caches: ``LRPTOOL_CACHE``, or the platform's place for them; it may not exist.
+
+    Who has no home folder has no such place, either: the path is one where nothing is and nothing can be.
+    """
     if chosen := os.environ.get("LRPTOOL_CACHE"):
         return Path(chosen)
     from platformdirs import user_cache_path  # noqa: PLC0415  (not needed by most commands)
 
-    return user_cache_path("lrptool", appauthor=False)
+    try:
+        # Some versions leave the ~ of a home that is not known in the path, others raise; this raises.
+        return user_cache_path("lrptool", appauthor=False).expanduser()
+    except RuntimeError:
+        return Path(os.devnull) / "lrptool"

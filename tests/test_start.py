@@ -18,12 +18,13 @@ import numpy as np
 import pytest
 from numba import types
 
-from lrptool.errors import ConfigError
+from lrptool.errors import ConfigError, OutputError
 from lrptool.kernels import jit, simd
 from lrptool.kernels.cache import KernelCache
 from lrptool.kernels.tile import make_tile, pointer_to
 from lrptool.resources import user_cache
-from tests.command import DIGIT
+from lrptool.zoo import fetch, known_card, locate
+from tests.command import DIGIT, listing
 from tests.conftest import ROOT
 
 NOTE = "note: compiling kernels (once)\n"
@@ -138,6 +139,26 @@ def test_a_temporary_folder_of_somebody_else_is_not_trusted(monkeypatch: pytest.
     shutil.rmtree(own)
     own.symlink_to(tmp_path)
     assert jit._usable_cache() is None
+
+
+def test_who_has_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def nobody(_: int) -> None:
+        raise KeyError("nobody of that number")
+
+    for name in ("HOME", "XDG_CACHE_HOME", "LRPTOOL_CACHE", "LRPTOOL_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    kept = jit._usable_cache()
+    assert kept is not None
+    assert listing(tmp_path)[0] == f"lrptool-{os.getuid()}"
+    assert locate("lenet").weights == ROOT / "models" / "lenet" / "lenet.caffemodel"
+    shutil.rmtree(tmp_path / f"lrptool-{os.getuid()}")
+    with pytest.raises(OutputError, match="cannot be written: Not a directory") as caught:
+        fetch(known_card("squeezenet"), known_card("squeezenet").files)
+    assert caught.value.hint == "LRPTOOL_CACHE names another folder"
+    assert listing(tmp_path) == []
 
 
 def test_kernels_that_can_be_kept_nowhere_are_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def _usable_cache() -> Path | None:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 return folder
-        except (OSError, RuntimeError):
+        except OSError:
             continue
     return None
 
