@@ -23,11 +23,11 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     return kind(f"{path}: cannot be written: {error.strerror or error}", hint="choose another place")
 
 
-def refuse_existing(path: Path, *, force: bool) -> None:
-    """Raise OutputError where a file is there and may not be replaced."""
+def refuse_existing(path: Path, *, force: bool, elsewhere: str = "-o names another place") -> None:
+    """Raise OutputError where a file is there and may not be replaced; `elsewhere` says how to write somewhere else."""
     # lexists answers for names the file system refuses, and for links that lead nowhere.
     if not force and os.path.lexists(path):
-        raise OutputError(f"{path}: there already", hint="choose another name, or replace it with --force")
+        raise OutputError(f"{path}: there already", hint=f"--force replaces it, {elsewhere}")
 
 
 @contextmanager

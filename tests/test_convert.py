@@ -184,5 +184,17 @@ def test_the_command(tmp_path: Path) -> None:
     assert first["predictions"] == second["predictions"]
     again = run("convert", path, path)
     assert (again.code, again.out) == (9, b"")
-    assert "there already" in again.err
+    assert again.err.endswith(
+        "n.onnx: there already\n  hint: --force replaces it, another name for OUT.onnx keeps it\n"
+    )
+    again = run("convert", path, path, "--force")
+    assert (again.code, again.out) == (9, b"")
+    assert again.err.endswith("n.onnx: is one of the inputs\n  hint: give OUT.onnx another name\n")
     assert run("convert", "lenet", path, "--force", "--no-softmax").text.count("→ ip2") == 1
+
+
+def test_a_place_that_cannot_be_is_said_before_the_model_is_read(tmp_path: Path) -> None:
+    for name, reason in (("net.txt", "ends in .onnx"), ("no/net.onnx", f"no folder {tmp_path / 'no'}")):
+        done = run("convert", "no-such-model", tmp_path / name)
+        assert (done.code, done.out) == (9, b"")
+        assert reason in done.err

@@ -1,7 +1,7 @@
 """The library's public face: `load`, `Model`, `Explanation`. The command line goes through the same functions."""
 
 from lrptool.api.checking import CHECKED, Parity, Report, check, random_image
-from lrptool.api.converting import Conversion, convert
+from lrptool.api.converting import Conversion, check_place, convert
 from lrptool.api.explanation import Explanation
 from lrptool.api.loading import PREPROCESS_KEYS, load
 from lrptool.api.model import BATCH_SIZE, DEFAULT_COMPOSITE, Model, Prediction
@@ -22,6 +22,7 @@ __all__ = [
     "Report",
     "Style",
     "check",
+    "check_place",
     "convert",
     "load",
     "meant",

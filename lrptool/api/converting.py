@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +79,7 @@ def convert(model: Model, path: str | Path, *, force: bool = False, softmax: boo
         Its scores are not those of the model.
     """
     path = Path(path)
-    if path.suffix != ".onnx":
-        raise OutputError(f"{path}: expected a name that ends in .onnx")
+    check_place(path, force=force)
     weights = path.with_name(f"{path.name}.data")
     wanted = (model.probabilities or _DEFAULT) if softmax and model.graph.head == "softmax" else None
     source = model.source
@@ -87,19 +87,33 @@ def convert(model: Model, path: str | Path, *, force: bool = False, softmax: boo
     apart = sum(len(tensor.raw_data) for tensor in made.graph.initializer) >= LARGEST
     targets = (path, weights) if apart else (path,)
     output, opset = made.graph.output[0].name, made.opset_import[0].version
-    for target in targets:
-        refuse_existing(target, force=force)
+    _refuse_existing(targets, force=force)
     with _unfinished(path.parent, path) as folder:
         part = folder / path.name
         _save(made, part, weights.name if apart else None)
         del made
         found = _compared(model, source.output, part)
         size = sum(file.stat().st_size for file in folder.iterdir())
+        _refuse_existing(targets, force=force)
         # Weights first: a model without its weights is never there.
         for target in reversed(targets):
-            refuse_existing(target, force=force)
             (folder / target.name).replace(target)
     return Conversion(targets, size, opset, output, found, unsaid(model))
+
+
+def check_place(path: Path, *, force: bool) -> None:
+    """Raise OutputError where no model can be written; worth knowing before one is fetched and read."""
+    if path.suffix != ".onnx":
+        raise OutputError(f"{path}: expected a name that ends in .onnx")
+    _refuse_existing([path], force=force)
+    if not os.path.isdir(path.parent):  # noqa: PTH112  (a name too long is no folder either)
+        raise OutputError(f"{path}: cannot be written: no folder {path.parent}", hint=f"mkdir -p {path.parent}")
+
+
+def _refuse_existing(paths: Sequence[Path], *, force: bool) -> None:
+    """Raise OutputError where one of some files is there and may not be replaced."""
+    for path in paths:
+        refuse_existing(path, force=force, elsewhere="another name for OUT.onnx keeps it")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import click
 
 from lrptool.cli.options import network_options, open_model, picture_options
 from lrptool.cli.talk import notes, plain
+from lrptool.errors import OutputError
 
 
 @click.command("convert", short_help="Write a model as an ONNX file.")
@@ -25,13 +26,16 @@ def command(output: str, no_softmax: bool, force: bool, quiet: bool, **given: An
     Nodes, input and output keep their names, and the batch is open. How pictures are prepared and what classes are
     called goes with the file: lrptool explains it as it explains MODEL.
     """
-    from lrptool.api import convert  # noqa: PLC0415
-    from lrptool.files import refuse_existing  # noqa: PLC0415
+    from lrptool.api import check_place, convert  # noqa: PLC0415
+    from lrptool.cli.outputs import identities  # noqa: PLC0415
 
-    refuse_existing(Path(output), force=force)
+    path = Path(output)
+    check_place(path, force=force)
+    if identities([path]) & identities(given[key] for key in ("model", "weights", "labels", "mean") if given[key]):
+        raise OutputError(f"{path}: is one of the inputs", hint="give OUT.onnx another name")
     model = open_model(given, quiet=quiet)
     notes(model.notes, quiet=quiet)
-    made = convert(model, output, force=force, softmax=not no_softmax)
+    made = convert(model, path, force=force, softmax=not no_softmax)
     notes(made.notes, quiet=quiet)
     names = " and ".join(map(str, made.files))
     click.echo(

@@ -6,7 +6,8 @@ import os
 import re
 import string
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,21 +163,20 @@ class Destination:
 
     def _is_input(self, path: Path) -> bool:
         """Whether a path is one of the files that are read, whatever it is called there."""
-        identity = _identity(path)
-        if identity is None:
-            return False
-        if self._read is None:
-            self._read = {found for name in self.inputs if (found := _identity(Path(name))) is not None}
-        return identity in self._read
+        written = identities([path])
+        if written and self._read is None:
+            self._read = identities(self.inputs)
+        return bool(written & (self._read or set()))
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what `os.path.samefile` compares; None where there is no file."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return None
-    return found.st_dev, found.st_ino
+def identities(paths: Iterable[str | Path]) -> set[tuple[int, int]]:
+    """Return what `os.path.samefile` compares, for those of some paths where there is a file."""
+    found = set()
+    for path in paths:
+        with suppress(OSError, ValueError):
+            file = Path(path).stat()
+            found.add((file.st_dev, file.st_ino))
+    return found
 
 
 def _ending(output: str) -> str:
