@@ -1,4 +1,4 @@
-"""Where files are: those that travel with the package, and the user's cache."""
+"""Where files are: those that travel with the package, the user's cache, weights that nobody has named."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
+WEIGHTS = (".caffemodel", ".caffemodel.h5", ".h5")
+"""How files with Caffe's weights end; the last may be anybody's."""
 
 
 def bundled(folder: str) -> Path:
@@ -28,3 +30,12 @@ def user_cache() -> Path:
         return user_cache_path("lrptool", appauthor=False).expanduser()
     except RuntimeError:
         return Path(os.devnull) / "lrptool"
+
+
+def weights_in(folder: Path) -> list[Path]:
+    """Return the files of a folder that hold Caffe's weights; an ``.h5`` counts where no name says Caffe."""
+    for endings in (WEIGHTS[:2], WEIGHTS[2:]):
+        found = [path for ending in endings for path in folder.glob(f"*{ending}") if not path.name.startswith(".")]
+        if found:
+            return sorted(found)
+    return []

@@ -60,6 +60,25 @@ def test_weights_of_hdf5_are_those_of_a_caffemodel(tmp_path: Path, prototxt: Pat
     assert loaded.notes == ()
 
 
+def test_an_h5_beside_the_text_needs_no_name(tmp_path: Path, prototxt: Path) -> None:
+    weights = write(tmp_path / "snapshot.h5", BLOBS)
+    assert load_caffe(prototxt, None).sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    (tmp_path / "._snapshot.h5").write_bytes(b"what a file system keeps beside it")
+    assert load_caffe(prototxt, None).graph.constants["n/scale"].tolist() == [3, 3]
+    (tmp_path / "other.h5").write_bytes(b"")
+    with pytest.raises(
+        ModelError, match=r"one \.caffemodel or \.h5 beside it, found 2: other\.h5, snapshot\.h5$"
+    ) as caught:
+        load_caffe(prototxt, None)
+    assert "--weights FILE" in (caught.value.hint or "")
+    # A name that says whose it is goes before one that does not.
+    named = write(tmp_path / "net.caffemodel.h5", BLOBS | {"n": [np.float64(7)]})
+    assert load_caffe(prototxt, None).graph.constants["n/scale"].tolist() == [7, 7]
+    named.rename(tmp_path / "attribution.h5")
+    with pytest.raises(ModelError, match="found 3"):
+        load_caffe(prototxt, None)
+
+
 def test_hdf5_without_its_reader(tmp_path: Path, prototxt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = tmp_path / "net.h5"
     weights.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(90))

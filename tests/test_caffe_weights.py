@@ -99,7 +99,7 @@ def test_the_only_caffemodel_beside_the_text_is_taken(tmp_path: Path) -> None:
     graph = load_caffe(tmp_path / "deploy.prototxt", None).graph
     np.testing.assert_array_equal(graph.constants["ip/bias"], DENSE[1])
     write_caffemodel(tmp_path / "other.caffemodel", "n", BLOBS_WITH_TYPES)
-    with pytest.raises(ModelError, match=r"expected one .caffemodel beside it, found 2") as caught:
+    with pytest.raises(ModelError, match=r"beside it, found 2: net.caffemodel, other.caffemodel") as caught:
         load_caffe(tmp_path / "deploy.prototxt", None)
     assert "random:0" in (caught.value.hint or "")
 

@@ -334,16 +334,24 @@ def test_a_folder_that_is_not_there_is_said_to_be(tmp_path: Path, monkeypatch: p
     assert _card(locate("lenet")).name == "lenet"
 
 
-def test_weights_in_hdf5_are_found(tmp_path: Path) -> None:
-    folder = files(tmp_path / "net", "net.caffemodel.h5")
-    for model in (folder, folder / "net.caffemodel.h5"):
+@pytest.mark.parametrize("ending", [".caffemodel.h5", ".h5"])
+def test_weights_in_hdf5_are_found(tmp_path: Path, ending: str) -> None:
+    folder = files(tmp_path / "net", f"net{ending}")
+    for model in (folder, folder / f"net{ending}"):
         found = locate(model)
-        assert (found.architecture, found.weights) == (None, folder / "net.caffemodel.h5")
-    with pytest.raises(ModelError, match=r"other\.caffemodel\.h5: no such file"):
-        locate("other.caffemodel.h5")
+        assert (found.architecture, found.weights) == (None, folder / f"net{ending}")
+    with pytest.raises(ModelError, match=rf"other{ending}: no such file"):
+        locate(f"other{ending}")
+    files(folder, f"other{ending}")
+    with pytest.raises(ModelError, match=rf"found 2 \.caffemodel or \.h5: net{ending}, other{ending}"):
+        locate(folder)
+    (folder / f"other{ending}").unlink()
+    mine = files(tmp_path / "vgg16", "deploy.prototxt", f"mine{ending}")
+    # The loader looks for the weights beside it.
+    assert locate("vgg16", models_dir=tmp_path).architecture == mine / "deploy.prototxt"
     files(folder, "deploy.prototxt")
-    card(folder, files={"architecture": "deploy.prototxt", "weights": "net.caffemodel.h5"})
-    assert locate("net", models_dir=tmp_path).weights == folder / "net.caffemodel.h5"
+    card(folder, files={"architecture": "deploy.prototxt", "weights": f"net{ending}"})
+    assert locate("net", models_dir=tmp_path).weights == folder / f"net{ending}"
 
 
 def test_the_users_folder_comes_before_the_bundled_one(tmp_path: Path) -> None:

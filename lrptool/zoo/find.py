@@ -9,6 +9,7 @@ from pathlib import Path
 from stat import S_ISDIR
 
 from lrptool.errors import ModelError
+from lrptool.resources import WEIGHTS, weights_in
 from lrptool.zoo.card import FILE_NAME, Card, File
 from lrptool.zoo.catalogue import all_cards, card_named, find_file, homes, missing_files, mode_of, models_path, unknown
 from lrptool.zoo.parse import read_card
@@ -16,8 +17,8 @@ from lrptool.zoo.store import absent
 
 _RANDOM = "random"
 _ARCHITECTURES = (".prototxt", ".onnx")
-_WEIGHTS = (".caffemodel", ".caffemodel.h5")
-_MODEL_FILES = (*_ARCHITECTURES, *_WEIGHTS, ".pbtxt", ".txt")
+_OTHERS = (".pbtxt", ".txt")
+"""Other endings of files that may hold a model."""
 
 Obtain = Callable[[Card, Sequence[File]], None]
 """Brings the files of a model that are missing into the user's folder, or raises."""
@@ -52,10 +53,10 @@ def locate(
     Parameters
     ----------
     model : str or Path
-        A prototxt, a caffemodel (``.h5`` too), an ``.onnx``, a folder with one of them or a card, or a name on the
+        A prototxt, a caffemodel (``.h5``, too), an ``.onnx``, a folder with one of them or a card, or a name on the
         models path.
     weights : str or Path, optional
-        A caffemodel, or ``random[:SEED]``.
+        A caffemodel (``.h5``, too), or ``random[:SEED]``; without it the only one beside the prototxt.
     models_dir : str or Path, optional
         Where to look first.
     obtain : callable, optional
@@ -76,7 +77,7 @@ def locate(
         return _in_folder(path, chosen, models_dir, obtain)
     if mode:
         return _from_file(path, chosen)
-    if path.name.endswith(_MODEL_FILES) or len(path.parts) != 1:
+    if path.name.endswith((*_ARCHITECTURES, *WEIGHTS, *_OTHERS)) or len(path.parts) != 1:
         raise ModelError(
             f"{path}: no such file", hint="a model is a .prototxt, a .caffemodel, an .onnx, a folder or a name"
         )
@@ -104,7 +105,7 @@ def _from_file(path: Path, weights: Path | str | None) -> Located:
     """A file the user named; a card beside it counts when it speaks of this file."""
     card_path = path.parent / FILE_NAME
     card = read_card(card_path) if card_path.is_file() else None
-    if path.name.endswith(_WEIGHTS):
+    if path.name.endswith(WEIGHTS):
         ours = card if card is not None and card.weights == path.name else None
         beside = path.parent / ours.architecture if ours else None
         return Located(beside if beside and beside.is_file() else None, weights or path, ours)
@@ -117,7 +118,7 @@ def _from_file(path: Path, weights: Path | str | None) -> Located:
 def _in_folder(
     folder: Path, weights: Path | str | None, models_dir: str | Path | None, obtain: Obtain | None
 ) -> Located:
-    """A folder the user named: by its card, else by its only prototxt or ONNX file, else by its only caffemodel."""
+    """A folder the user named: by its card, else by its only prototxt or ONNX file, else by its only weights."""
     if (folder / FILE_NAME).is_file():
         return _by_card(read_card(folder / FILE_NAME), weights, models_dir, obtain)
     for suffix in _ARCHITECTURES:
@@ -127,18 +128,14 @@ def _in_folder(
         if found:
             break
     else:
-        stored = _stored(folder)
-        if len(stored) == 1:
-            return Located(None, weights or stored[0], card_named(folder.name, models_dir))
+        found, suffix = weights_in(folder), " or ".join(WEIGHTS[::2])
+        if len(found) == 1:
+            return Located(None, weights or found[0], card_named(folder.name, models_dir))
+    names = f": {', '.join(path.name for path in found)}" if found else ""
     raise ModelError(
-        f"{folder}: expected a {FILE_NAME} or one {' or '.join(_ARCHITECTURES)}, found {len(found)} {suffix}",
+        f"{folder}: expected a {FILE_NAME} or one {' or '.join(_ARCHITECTURES)}, found {len(found)} {suffix}{names}",
         hint="name the file itself",
     )
-
-
-def _stored(folder: Path) -> list[Path]:
-    """Return the files of a folder that hold Caffe's weights."""
-    return sorted(path for ending in _WEIGHTS for path in folder.glob(f"*{ending}"))
 
 
 def _by_name(name: str, weights: Path | str | None, models_dir: str | Path | None, obtain: Obtain | None) -> Located:
@@ -158,7 +155,7 @@ def _renamed(card: Card, folders: Sequence[Path], weights: Path | str | None) ->
     for folder in folders:
         for suffix in _ARCHITECTURES:
             found = sorted(folder.glob(f"*{suffix}"))
-            whole = suffix == ".onnx" or weights is not None or len(_stored(folder)) == 1
+            whole = suffix == ".onnx" or weights is not None or len(weights_in(folder)) == 1
             if len(found) == 1 and found[0].name != card.architecture and whole:
                 return Located(found[0], weights, card)
     return None

@@ -21,6 +21,7 @@ from lrptool.loaders.caffe.upgrade import at_test_time, layers_of, without_train
 from lrptool.loaders.caffe.weights import StoredWeights, Weights
 from lrptool.loaders.caffe.wiring import wire
 from lrptool.loaders.loaded import LoadedNet
+from lrptool.resources import weights_in
 
 
 def load_caffe(
@@ -38,7 +39,7 @@ def load_caffe(
         The architecture, deploy or training form, of any age. None: the architecture inside the caffemodel.
     weights : Path, str or None
         A ``.caffemodel`` or the same as HDF5; ``random`` or ``random:SEED`` for seeded random weights. None: the only
-        caffemodel beside the prototxt.
+        one of these beside the prototxt.
     input_shape : sequence of int, optional
         (C, H, W) or (N, C, H, W) of the image; needed where the file does not say, and goes before what it says.
     output : str, optional
@@ -112,25 +113,26 @@ def assemble(
 
 def _architecture(stored: Caffemodel, file: Path) -> Prototxt:
     """Return the net inside a caffemodel, where there is one."""
+    hint = f"name the prototxt as well: --model deploy.prototxt --weights {file}"
     if not any(layer.bottom for layer in (*stored.net.layer, *stored.net.layers)):
-        raise ModelError(f"{file}: holds weights without an architecture", hint="name the prototxt as well")
+        raise ModelError(f"{file}: holds weights without an architecture", hint=hint)
     for layer in stored.net.layer:
         # Every fork has its own number for the same options: here they are unknown, and a default would be wrong.
         if canonical(layer.type) in FORKED and len(UnknownFieldSet(layer)):
             raise UnsupportedError(
                 f"{file}: layer {layer.name!r} ({layer.type}): its options are stored in a way that forks do not share",
-                hint="name the prototxt as well",
+                hint=hint,
             )
     return Prototxt(stored.net, (), ())
 
 
 def _beside(prototxt: Path | None) -> Path:
-    """Return the only caffemodel in the folder of a prototxt."""
-    folder = prototxt.parent if prototxt else Path()
-    found = sorted((*folder.glob("*.caffemodel"), *folder.glob("*.caffemodel.h5")))
+    """Return the only file with weights in the folder of a prototxt."""
+    found = weights_in(prototxt.parent if prototxt else Path())
     if len(found) != 1:
+        names = f": {', '.join(path.name for path in found)}" if found else ""
         raise ModelError(
-            f"{prototxt}: expected one .caffemodel beside it, found {len(found)}",
-            hint="name the file of the weights, or take random weights: random:0",
+            f"{prototxt}: expected one .caffemodel or .h5 beside it, found {len(found)}{names}",
+            hint="--weights FILE names them, --weights random:0 draws some",
         )
     return found[0]
