@@ -266,7 +266,7 @@ def test_what_is_there_already_is_kept() -> None:
     args = (DIGIT, "-m", "lenet", "-o", "{stem}.png")
     Path("digit_3.png").write_bytes(b"mine")
     assert "digit_3.png: there already" in (said := refused(OUTPUT, *args))
-    assert "replace it with --force" in said
+    assert "--force replaces it" in said
     assert Path("digit_3.png").read_bytes() == b"mine"
     assert run("explain", *args, "--force").code == 0
     assert Path("digit_3.png").read_bytes().startswith(b"\x89PNG")
