@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 
 from lrptool.engine import Program, ShareStep, canonise, set_threads
 from lrptool.engine.shares import reads_input
-from lrptool.kernels import product
-from lrptool.kernels.pieces import product as pieces
-from lrptool.kernels.pieces.product import best_shape
+from lrptool.kernels import product, shapes, winograd
+from lrptool.kernels.shapes import best_shape
 from lrptool.rules import Composite, Match, Row, Rule
 from tests import oracle
 from tests.conditioning import Condition
@@ -60,16 +59,22 @@ def threads(count: int) -> Iterator[None]:
         set_threads(MANY)
 
 
-TILES = [None, *range(len(pieces._SHAPES))]
+TILES = [None, *range(len(shapes._SHAPES))]
 """Left to choose, and each by itself."""
 
 
 @contextmanager
 def only_tile(shape: int | None) -> Iterator[None]:
-    """Let products use one tile, whatever they are, and ask for what the first block of weights reads."""
+    """Let products use one tile, whatever they are, and ask for what the first block of weights reads.
+
+    Minimal filtering is used wherever it is possible.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        for least in ("_SLOTS", "_CHANNELS", "_TILES"):
+            patch.setattr(winograd, least, 1)
         if shape is not None:
             patch.setattr(product, "best_shape", lambda *size, whole: best_shape(*size, whole=True) if whole else shape)
+            patch.setattr(winograd, "best_shape", lambda *_, **__: shape)
             patch.setattr(product, "_FAR", 0)
             patch.setattr(product, "_MANY", 1)
         yield
@@ -112,7 +117,7 @@ def check_step(layer: RandomLayer, case: Case) -> None:
         x, r = layer.x.astype(dtype), layer.r.astype(dtype)
         z = layer.z(linear, x)
         for nonnegative in {False, bool((layer.x >= 0).all())}:
-            step = ShareStep(rule, linear, [x.shape[1:]], nonnegative=nonnegative)
+            step = ShareStep(rule, linear, [x.shape[1:]], nonnegative=nonnegative, steady=True)
             xs = [x] if reads_input(step.shares) else []
             with threads(1):
                 (relevance,) = step(xs, z, r)

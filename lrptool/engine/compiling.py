@@ -11,6 +11,7 @@ import numpy as np
 from lrptool.engine.denominators import Beside, denominator_name, depends_on_picture, in_session, spell_denominator
 from lrptool.engine.layer import Layer
 from lrptool.engine.shares import ShareStep, reads_input, reads_output
+from lrptool.engine.steady import vanishes_in_proportion
 from lrptool.errors import ConfigError
 from lrptool.graph import Graph, Node
 from lrptool.kernels import Place
@@ -37,6 +38,8 @@ class Step:
         (relevances of the outputs, activations) → relevance of every input.
     vanishes : bool
         Whether inputs of zero get no relevance.
+    steady : bool
+        Whether inputs get relevance in proportion to them, see `lrptool.engine.steady`.
     layer : Layer or None
         The share rule at work, where it is one.
     add_to : callable or None
@@ -49,6 +52,7 @@ class Step:
     reads: tuple[str, ...]
     redistribute: Callable[[Sequence[Values], Activations], tuple[Values, ...]]
     vanishes: bool = False
+    steady: bool = False
     layer: Layer | None = None
     add_to: Callable[[Placing, Sequence[Place]], None] | None = None
 
@@ -76,12 +80,14 @@ class Compiler:
         self._consumers, self._producers = graph.consumers, graph.producers
         self.beside = Beside()
         self._vanishing: dict[str, bool] = {graph.output: False}
+        self._steady: dict[str, bool] = {}
         rules = composite.assign(graph)
         steps = []
         for node in reversed(graph.nodes):
             step = self._share_step(node, rules[node.name]) or self._treatment_step(node, rules[node.name])
             for name in step.inputs:
                 self._vanishing[name] = self._vanishing.get(name, True) and step.vanishes
+                self._steady[name] = self._steady.get(name, True) and step.steady
             steps.append(step)
         self.steps = tuple(steps)
 
@@ -102,6 +108,7 @@ class Compiler:
             nonnegative=all(spec.nonnegative for spec in specs),
             bounds=bounds,
             rectified=rectified is not None,
+            steady=self._steady.get(node.outputs[0], True),
         )
         denominators = {
             number: spell_denominator(node, number, step, graph, self.beside)
@@ -125,7 +132,7 @@ class Compiler:
         terms = [term.x for share in step.shares for term in share.terms]
         vanishes = all(x in ("all", "pos", "neg") for x in terms)
         add_to = None if step.fused is None else partial(layer.add_to, step.fused)
-        return Step(node, rule, inputs, reads, layer.redistribute, vanishes, layer, add_to)
+        return Step(node, rule, inputs, reads, layer.redistribute, vanishes, step.steady, layer, add_to)
 
     def _treatment_step(self, node: Node, rule: Rule) -> Step:
         """Return the step of a node with a treatment."""
@@ -145,7 +152,8 @@ class Compiler:
         behind = all(self._vanishing.get(name, True) for name in node.outputs)
         vanishes = treatment.at_zero == "nothing" or (treatment.at_zero == "as behind" and behind)
         add_to = None if treatment.add_to is None else partial(_add_treatment, treatment.add_to, node, graph)
-        return Step(node, rule, tensors, reads, redistribute, vanishes, add_to=add_to)
+        steady = vanishes_in_proportion(node, treatment) and all(self._steady.get(x, True) for x in node.outputs)
+        return Step(node, rule, tensors, reads, redistribute, vanishes, steady, add_to=add_to)
 
     def _rectified(self, node: Node, rule: Rule) -> str | None:
         """Return the ReLU's output that serves as the node's pre-activation, where nothing is lost by it.

@@ -69,10 +69,15 @@ class FusedStep:
     linear : LinearMap
         With a kernel for every input.
     stabiliser : Stabiliser
+    steady : bool
+        Whether fractions are of like size in every neighbourhood, so that errors may be as large as those of the
+        largest.
     """
 
-    def __init__(self, shares: Sequence[Share], linear: LinearMap, stabiliser: Stabiliser) -> None:
-        self._shares, self._linear, self._stabiliser = shares, linear, stabiliser
+    def __init__(
+        self, shares: Sequence[Share], linear: LinearMap, stabiliser: Stabiliser, *, steady: bool = False
+    ) -> None:
+        self._shares, self._linear, self._stabiliser, self._steady = shares, linear, stabiliser, steady
         self._groups = by_part(shares)
         self._both: dict[tuple[int, np.dtype[Any]], TransposedConv | None] = {}
 
@@ -147,7 +152,7 @@ class FusedStep:
         gather = self._linear.gather(k, tuple(part for _, part, _ in sources), schedule.dtype)
         if gather is None:
             raise TypeError("the layer has no gathering kernel")
-        return gather
+        return gather.filtered if self._steady and isinstance(gather, TransposedConv) else gather
 
     def _fraction(self, source: Source, operands: Operands) -> Fraction:
         """Describe one share's fraction for the kernel."""

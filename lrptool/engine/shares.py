@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from lrptool.engine.fused import FusedStep, Operands, by_part
+from lrptool.engine.steady import is_steady
 from lrptool.errors import ConfigError
 from lrptool.kernels import Place, Schedule
 from lrptool.ops import LinearMap, Values, WeightPart
@@ -96,6 +97,13 @@ class ShareStep:
         Smallest and largest value of the network's input, broadcastable to an item; for the zbox rule.
     rectified : bool
         Whether relevance arrives only where the pre-activation is positive.
+    steady : bool
+        Whether the relevance that arrives is in proportion to the pre-activation, see `lrptool.engine.steady`.
+
+    Attributes
+    ----------
+    steady : bool
+        Whether the relevance of the inputs is in proportion to them.
     """
 
     def __init__(
@@ -107,6 +115,7 @@ class ShareStep:
         nonnegative: bool,
         bounds: tuple[Values, Values] | None = None,
         rectified: bool = False,
+        steady: bool = False,
     ) -> None:
         self.rule = rule
         self.shares = simplify(rule, nonnegative=nonnegative, rectified=rectified)
@@ -121,7 +130,14 @@ class ShareStep:
             for sources in by_part(self.shares).values()
             for k in range(len(input_shapes))
         )
-        self.fused = FusedStep(self.shares, linear, self._stabiliser) if gathers and self.shares else None
+        biased = linear.bias(_ALL, np.zeros((1, 1), np.float32)) is not None
+        fractions = steady and all(
+            is_steady(share, nonnegative=nonnegative, rectified=rectified, biased=biased) for share in self.shares
+        )
+        self.steady = fractions and parts.isdisjoint(_IMAGE_FREE)
+        self.fused = (
+            FusedStep(self.shares, linear, self._stabiliser, steady=fractions) if gathers and self.shares else None
+        )
 
     def __call__(
         self, xs: Sequence[Values], z: Values | None, r: Values, denominators: Mapping[int, Values] | None = None

@@ -1,4 +1,4 @@
-"""Convolution in two dimensions, transposed and forward, as tasks over packed planes."""
+"""Convolution in two dimensions, transposed, as tasks over packed planes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrptool.kernels.blend import STEP
 from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
-from lrptool.kernels.pieces.product import SLACK, extent_of, fits_one
+from lrptool.kernels.pieces.product import SLACK
 from lrptool.kernels.product import BANDS, Axis, Product
-from lrptool.kernels.records import ONE, PACK
+from lrptool.kernels.records import PACK
 from lrptool.kernels.schedule import Schedule
+from lrptool.kernels.shapes import extent_of, fits_one
+from lrptool.kernels.winograd import Winograd
 
 Values = NDArray[np.floating[Any]]
 
@@ -82,19 +85,21 @@ class _Packed:
     With `summed` the channels of a group are one plane. With `columnar` planes lie side by side, column by column.
     """
 
-    phases: Sequence[Product]
+    phases: Sequence[Product | Winograd]
     channels: int
     slots: int
     summed: bool
     columnar: bool
 
-    def written(self, *, accumulate: bool) -> Sequence[Product]:
+    def written(self, *, accumulate: bool) -> Sequence[Product | Winograd]:
         """Phases that have to be carried out; one without taps writes zeros, and adds nothing."""
         full = [phase for phase in self.phases if phase.offsets.size]
         if accumulate:
             return full
-        alone = len(full) == 1 < len(self.phases) and full[0].y.start == full[0].x.start == 0
-        return [replace(full[0], fill=True)] if alone else self.phases
+        first = full[0]
+        if len(full) == len(self.phases) or len(full) > 1 or isinstance(first, Winograd):
+            return self.phases
+        return [replace(first, fill=True)] if first.y.start == first.x.start == 0 else self.phases
 
     def column(self, itemsize: int) -> int:
         """Values of a column, as wide as the tiles; 0 where planes are kept whole."""
@@ -115,6 +120,8 @@ class TransposedConv:
     geometry : Geometry
     others : callable, optional
         Returns the parts for those inputs that are not positive; x is `SPLIT` then.
+    winograd : bool
+        Whether products of 3 × 3 kernels are computed by minimal filtering where that is faster, see `filtered`.
     """
 
     def __init__(
@@ -122,8 +129,11 @@ class TransposedConv:
         parts: Callable[[], Sequence[Values]],
         geometry: Geometry,
         others: Callable[[], Sequence[Values]] | None = None,
+        *,
+        winograd: bool = False,
     ) -> None:
         self._parts, self._others, self._geometry = parts, others, _flat(geometry)
+        self._winograd = winograd
         self._y, self._x = (_Padding.of(self._geometry, axis) for axis in (0, 1))
         height, width = self._geometry.out_size
         self._rows = max(self._y.steps + self._y.reach, self._y.before + height)
@@ -136,6 +146,15 @@ class TransposedConv:
     def summed(self) -> bool:
         """Whether the output channels of a group have the same weights; packs nothing."""
         return all(_same(grouped) for grouped in self._grouped())
+
+    @cached_property
+    def filtered(self) -> TransposedConv:
+        """The same by minimal filtering, which takes fewer multiplications; itself where that is not possible.
+
+        Its rounding errors are small beside the largest fraction in the neighbourhood of an output, not beside every
+        contribution to it: fractions should be of like size.
+        """
+        return TransposedConv(self._parts, self._geometry, winograd=True) if _is_square(self._geometry) else self
 
     def beside(self, other: TransposedConv) -> TransposedConv | None:
         """Return one that does for x > 0 what this does for all x, and for the rest what the other does.
@@ -185,7 +204,8 @@ class TransposedConv:
         g, packed = self._geometry, self._packed
         slots = packed.slots * len(fractions)
         values = self._group_values(slots, schedule.dtype.itemsize)
-        planes = schedule.scratch(g.group * values, SLACK)
+        # Tiles of two rows reach below a map of an odd height.
+        planes = schedule.scratch(g.group * values, SLACK + STEP * self._cols)
         flags = schedule.flags(schedule.batch * g.group * slots)
         for number, fraction in enumerate(fractions):
             self._add_packing(schedule, fraction, planes, flags, slots, number * packed.slots)
@@ -253,11 +273,13 @@ class TransposedConv:
         inside = -(-(g.in_size[axis] - start) // stride)
         return Axis(steps, stride, start, max(0, -(start // stride)), min(steps, inside))
 
-    def _phase(self, grouped: Values, a: int, b: int, *, columnar: bool) -> Product:
+    def _phase(self, grouped: Values, a: int, b: int, *, columnar: bool) -> Product | Winograd:
         """Return the product of phase (a, b); it may be without a tap, and writes zeros then."""
         ys, xs = self._taps(0, a), self._taps(1, b)
         taken = grouped[:, :, :, [tap for tap, _ in ys]][..., [tap for tap, _ in xs]]
         groups, slots, channels = grouped.shape[:3]
+        if self._winograd and Winograd.suits(self._geometry.in_size, slots, channels):
+            return Winograd.of(taken[..., ::-1, ::-1], self._geometry.in_size, self._cols)
         terms = taken.transpose(0, 1, 3, 4, 2).reshape(groups, slots * len(ys) * len(xs), channels)
         taps = np.array([shift_y * self._cols + shift_x for _, shift_y in ys for _, shift_x in xs], np.int64)
         offsets = np.arange(slots)[:, None] * self._plane + taps
@@ -271,6 +293,11 @@ def _is_single(g: Geometry) -> bool:
     return g.kernel == (1, 1) and not any(g.pads)
 
 
+def _is_square(g: Geometry) -> bool:
+    """Whether an output's neighbours are those of its inputs, in a kernel of 3 × 3."""
+    return (g.kernel, g.strides, g.dilations) == ((3, 3), (1, 1), (1, 1)) and max(g.pads[:2]) <= STEP
+
+
 def _flat(g: Geometry) -> Geometry:
     """Return the geometry of a convolution of single values over maps as one long row."""
     if (g.kernel, g.strides, g.pads) != ((1, 1), (1, 1), (0, 0, 0, 0)):
@@ -282,53 +309,3 @@ def _flat(g: Geometry) -> Geometry:
 def _same(grouped: Values) -> bool:
     """Whether all output channels of a group (G, O, C, kh, kw) have the same weights; quick where they do not."""
     return bool((grouped[:, :2] == grouped[:, :1]).all() and (grouped == grouped[:, :1]).all())
-
-
-class ForwardConv:
-    """y = W * x for one array of weights (O, C/group, kh, kw), packed once; float32 or float64.
-
-    A stride splits the padded input into stride² phases, each read at stride 1. The engine lets onnxruntime do the
-    products that depend on the picture; this one is for those that do not, and for float64.
-    """
-
-    def __init__(self, weight: Values, geometry: Geometry) -> None:
-        self._geometry = g = geometry
-        (kh, kw), (sy, sx), (dy, dx) = g.kernel, g.strides, g.dilations
-        self._rows = max(g.out_size[0] + (kh - 1) * dy // sy, -(-(g.in_size[0] + g.pads[0]) // sy))
-        self._cols = max(g.out_size[1] + (kw - 1) * dx // sx, -(-(g.in_size[1] + g.pads[1]) // sx))
-        plane = self._rows * self._cols
-        self._channels, self._slots = weight.shape[:2]
-        offsets = np.array(
-            [
-                (channel * sy * sx + ky * dy % sy * sx + kx * dx % sx) * plane
-                + ky * dy // sy * self._cols
-                + kx * dx // sx
-                for channel in range(self._slots)
-                for ky in range(kh)
-                for kx in range(kw)
-            ],
-            np.int64,
-        ).reshape(self._slots, -1)
-        terms = weight.reshape(g.group, self._channels // g.group, -1).transpose(0, 2, 1)
-        y, x = (Axis(steps, 1, 0, 0, steps) for steps in g.out_size)
-        self._product = Product.of(terms, offsets, y, x, self._cols)
-
-    def __call__(self, x: Values) -> Values:
-        """Return y (N, O, Ho, Wo) of x (N, C, H, W)."""
-        g, (sy, sx) = self._geometry, self._geometry.strides
-        (height, width), (top, left) = g.in_size, g.pads[:2]
-        batch, channels = x.shape[:2]
-        padded = np.zeros((batch, channels, self._rows * sy, self._cols * sx), x.dtype)
-        padded[:, :, top : top + height, left : left + width] = x
-        phases = padded.reshape(batch, channels, self._rows, sy, self._cols, sx).transpose(0, 1, 3, 5, 2, 4)
-        planes = np.concatenate([phases.reshape(-1), np.zeros(SLACK, x.dtype)])
-        out = np.empty((batch, self._channels, *g.out_size), x.dtype)
-        schedule = Schedule(batch, x.dtype)
-        source, target = schedule.hold(planes, phases[0].size), schedule.hold(out, out[0].size)
-        per_group = phases[0].size // g.group
-        flags = schedule.flags(batch * g.group * self._slots, are_set=True)
-        self._product.add_to(
-            schedule, source, per_group, flags, target, ONE, target, g.out_size, None, accumulate=False
-        )
-        schedule.run()
-        return out

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrptool.kernels.entries import Place
-from lrptool.kernels.pieces.product import best_shape, extent_of, scratch_of
 from lrptool.kernels.records import ALL, ONE, PRODUCT, SPLIT
 from lrptool.kernels.schedule import Schedule
+from lrptool.kernels.shapes import best_shape, extent_of, scratch_of
 
 Values = NDArray[np.floating[Any]]
 Offsets = NDArray[np.int64]
@@ -156,5 +156,6 @@ class Product:
             together=together,
             foresee=taps > 1 and blocks >= _MANY and plane_values > _FAR,
             fill=self.fill,
+            winograd=False,
             direct=direct and self.y.high >= size[0] and self.x.high >= size[1],
         )

@@ -19,6 +19,7 @@ from lrptool.kernels.pieces.pack import pack_pieces
 from lrptool.kernels.pieces.pool import route_pieces, spread_pieces
 from lrptool.kernels.pieces.product import product_pieces
 from lrptool.kernels.pieces.weigh import weigh_pieces
+from lrptool.kernels.pieces.winograd import winograd_pieces
 from lrptool.kernels.team import LINE, enter, leave
 from lrptool.kernels.tile import pointer_to
 
@@ -44,7 +45,11 @@ def _work(task, begin, end, kinds, places, bases, flags, tables, own, terms):  #
     if task.kind == 0:
         pack_pieces(packs[task.row], begin, end, places, bases, flags, own)
     elif task.kind == 1:
-        product_pieces(products[task.row], packs, begin, end, places, bases, flags, tables, own, terms)
+        product = products[task.row]
+        if product.winograd:
+            winograd_pieces(product, packs, begin, end, places, bases, flags, tables, own, terms)
+        else:
+            product_pieces(product, packs, begin, end, places, bases, flags, tables, own, terms)
     elif task.kind == 2:
         route_pieces(routes[task.row], packs, begin, end, places, bases, flags, own)
     elif task.kind == 3:

@@ -172,6 +172,8 @@ class Operator(ABC):
     weighted: ClassVar[bool] = False
     """Whether it is a layer with trained weights: what "first" and "last" count in a composite."""
     treatments: ClassVar[Mapping[str, Treatment]] = {}
+    steep: ClassVar[bool] = False
+    """Whether outputs may be larger than inputs near zero by any factor."""
 
     @abstractmethod
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:

@@ -233,6 +233,7 @@ class Sqrt(Nonnegative):
     """The square root; its derivative at zero, which is infinite, counts as zero."""
 
     name = "Sqrt"
+    steep = True
     treatments = function(_sqrt_slope, OUTPUT)
 
 

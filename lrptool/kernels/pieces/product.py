@@ -13,48 +13,15 @@ from lrptool.kernels.jit import kernel
 from lrptool.kernels.near import LINE, prefetch
 from lrptool.kernels.pieces.onward import NOTHING, SINGLE
 from lrptool.kernels.pieces.weigh import weigh_on, weigh_strided
-from lrptool.kernels.simd import SIMD
-from lrptool.kernels.tile import make_tile, pointer_behind, pointer_to
-from lrptool.kernels.turn import turn
+from lrptool.kernels.shapes import extent_of_piece, fill
+from lrptool.kernels.tile import pointer_to
 
 SLACK = 256
 """Values a buffer of planes has behind its last one: a tile reads whole registers."""
 
-# Tiles as globals, chosen at run time: as variables of a closure they would be part of the key under which machine code
-# is kept, and a new process would never find it.
-_TURNED = 5
-_SHAPES = (SIMD.tiles * _TURNED)[:_TURNED] + SIMD.turned
-_ROWS, _VECS = tuple(rows for rows, _ in _SHAPES), tuple(vecs for _, vecs in _SHAPES)
-_TILE0, _TILE1, _TILE2, _TILE3, _TILE4 = (make_tile(rows, vecs, SIMD) for rows, vecs in _SHAPES[:_TURNED])
-_TILE5, _TILE6 = (make_tile(rows, vecs, SIMD, turned=True) for rows, vecs in _SHAPES[_TURNED:])
-_REGISTER = SIMD.lanes * 4
-_SIDE_BY_SIDE = 4
-"""Turned tiles whose results are stored together: a tile's own stretches would be short."""
-_LEAST_PIECES = 16
-"""Pieces of work below which threads would wait for one another."""
-
 
 @kernel()
-def _run_tile(shape, weights, source, offsets, places, terms, out):  # type: ignore[no-untyped-def]
-    """Run one of the tiles."""
-    if shape == 0:
-        _TILE0(weights, source, offsets, places, terms, out)
-    elif shape == 1:
-        _TILE1(weights, source, offsets, places, terms, out)
-    elif shape == 2:
-        _TILE2(weights, source, offsets, places, terms, out)
-    elif shape == 3:
-        _TILE3(weights, source, offsets, places, terms, out)
-    elif shape == 4:
-        _TILE4(weights, source, offsets, places, terms, out)
-    elif shape == 5:
-        _TILE5(weights, source, offsets, places, terms, out)
-    else:
-        _TILE6(weights, source, offsets, places, terms, out)
-
-
-@kernel()
-def _living(alive, taps, table, offsets, numbers):  # type: ignore[no-untyped-def]
+def list_living(alive, taps, table, offsets, numbers):  # type: ignore[no-untyped-def]
     """Write offsets and numbers of the terms whose plane holds anything; return how many there are."""
     count = 0
     for p in range(alive.size):
@@ -142,7 +109,7 @@ def _place(task, q):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _fetch(task, packs, n, channel, rows, q, end, places, bases, like):  # type: ignore[no-untyped-def]
+def fetch(task, packs, n, channel, rows, q, end, places, bases, like):  # type: ignore[no-untyped-def]
     """Ask for what results [q, end) of a tile will meet, while they are computed."""
     size, place = task.height * task.width, _place(task, q)
     skip, apart, stretch = channel * size + place, size * like.itemsize, (_place(task, end) - place) * like.itemsize
@@ -171,39 +138,6 @@ def _fetch_terms(source, table, width, like):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _extent(shape, itemsize):  # type: ignore[no-untyped-def]
-    """Channels and positions of a piece."""
-    lanes = _REGISTER // itemsize
-    if shape < _TURNED:
-        return _ROWS[shape], _VECS[shape] * lanes
-    return _VECS[shape] * lanes, _SIDE_BY_SIDE * _ROWS[shape]
-
-
-@kernel()
-def _fill(task, weights, source, offsets, places, terms, count, own):  # type: ignore[no-untyped-def]
-    """Compute `count` positions of a block of channels; return (channels, ·) results within `own`."""
-    rows, width = _extent(task.tile, own.itemsize)
-    if task.tile < _TURNED:
-        scratch = own[: rows * width]
-        if terms > 0:
-            _run_tile(task.tile, weights, source, offsets, places, terms, pointer_to(own, 0))
-        else:
-            scratch[:] = own.dtype.type(0)
-        return scratch
-    lanes, positions = _REGISTER // own.itemsize, _ROWS[task.tile]
-    width = -(-width // lanes) * lanes
-    scratch = own[rows * width : 2 * rows * width]
-    if terms > 0:
-        for at in range(0, count, positions):
-            begin = pointer_behind(source, at)
-            _run_tile(task.tile, weights, begin, offsets, places, terms, pointer_to(own, at * rows))
-        turn(address_of(own), width, address_of(scratch), rows, own)
-    else:
-        scratch[:] = own.dtype.type(0)
-    return scratch
-
-
-@kernel()
 def product_pieces(task, packs, begin, end, places, bases, flags, tables, own, own_terms):  # type: ignore[no-untyped-def]
     """Compute tiles [begin, end): their number counts items, groups, and blocks of channels and columns of positions.
 
@@ -212,7 +146,7 @@ def product_pieces(task, packs, begin, end, places, bases, flags, tables, own, o
     block of weights meets `together` columns in turn, then these meet the next block. Each output is summed by one
     thread in one order.
     """
-    rows, width = _extent(task.tile, own.itemsize)
+    rows, width = extent_of_piece(task.tile, own.itemsize)
     size = (task.steps_y - 1) * task.cols + task.steps_x
     columns = -(-size // width)
     blocks, all_terms = task.blocks, task.slots * task.taps
@@ -228,14 +162,14 @@ def product_pieces(task, packs, begin, end, places, bases, flags, tables, own, o
         if item != listed:
             alive = flags[task.flags + item * task.slots : task.flags + (item + 1) * task.slots]
             whole = alive.min() != 0
-            terms = all_terms if whole else _living(alive, task.taps, table, own_offsets, own_numbers)
+            terms = all_terms if whole else list_living(alive, task.taps, table, own_offsets, own_numbers)
             listed = item
         q = column * width
         stop = min(q + width, size)
         channel = g * task.channels + block * rows
         # Maps hardly larger than that lie behind each other anyway.
         if task.height * task.width > 2 * width:
-            _fetch(task, packs, n, channel, rows, q, stop, places, bases, own)
+            fetch(task, packs, n, channel, rows, q, stop, places, bases, own)
         weights = values_at(places[task.weights], 0, (g * blocks + block) * all_terms * rows, 1, bases, own)
         at = g * task.plane_values + column * task.apart
         source = values_at(places[task.planes], n, at, 1, bases, own)
@@ -246,41 +180,5 @@ def product_pieces(task, packs, begin, end, places, bases, flags, tables, own, o
             o, p = pointer_to(own_offsets, 0), pointer_to(own_numbers, 0)
         if task.foresee and block == 0 and column + 1 < columns:
             _fetch_terms(address_of(source) + task.apart * own.itemsize, table, width, own)
-        scratch = _fill(task, w, s, o, p, terms, stop - q, own)
+        scratch = fill(task.tile, w, s, o, p, terms, stop - q, own)
         _store_tile(task, packs, scratch, n, channel, rows, q, stop, places, bases, flags, own)
-
-
-def extent_of(shape: int, itemsize: int) -> tuple[int, int]:
-    """Return the channels and positions of a piece."""
-    extent: tuple[int, int] = _extent.py_func(shape, itemsize)
-    return extent
-
-
-def scratch_of(shape: int) -> int:
-    """Return the values a thread needs for a piece's results."""
-    rows, width = extent_of(shape, 4)
-    return rows * width if shape < _TURNED else 2 * rows * -(-width // SIMD.lanes) * SIMD.lanes
-
-
-def fits_one(channels: int) -> bool:
-    """Whether a tile can hold so many channels."""
-    return channels <= max(_ROWS[:_TURNED])
-
-
-def best_shape(channels: int, size: int, *, whole: bool = False) -> int:
-    """Return which tile wastes least on `channels` rows and `size` positions; `whole` ones hold all channels."""
-
-    def useful(shape: int) -> float:
-        rows, width = extent_of(shape, 4)
-        turned = shape >= _TURNED
-        if whole and (turned or rows < channels):
-            return 0.0
-        if turned and -(-channels // rows) * -(-size // width) < _LEAST_PIECES:
-            return 0.0
-        step = _ROWS[shape] if turned else width
-        filled = channels / (-(-channels // rows) * rows) * size / (-(-size // step) * step)
-        # Every step loads its vectors anew: few broadcasts make little of them. Turning results takes time of its own.
-        # The constants are from measurements.
-        return filled * _ROWS[shape] / (_ROWS[shape] + 1.8) * (0.97 if turned else 1.0)
-
-    return max(range(len(_SHAPES)), key=useful)

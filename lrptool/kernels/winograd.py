@@ -1,0 +1,128 @@
+"""A 3 × 3 product by minimal filtering, as transformed weights packed for their tiles and a task over padded planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrptool.kernels.blend import FREQUENCIES, STEP
+from lrptool.kernels.entries import Place
+from lrptool.kernels.pieces.winograd import scratch_of_column
+from lrptool.kernels.records import ONE, PRODUCT
+from lrptool.kernels.schedule import Schedule
+from lrptool.kernels.shapes import best_shape, extent_of
+
+Values = NDArray[np.floating[Any]]
+
+_SLOTS, _CHANNELS, _TILES = 16, 8, 40
+"""Planes, channels and tiles below which transforms, or reading 16 weights for 9, take longer than what is saved."""
+_NEAR = 16384
+"""Values of a frequency in a column of tiles that a core's own cache holds for all frequencies."""
+_PIECES = 48
+"""Pieces that keep all threads busy to the end."""
+_ROWS = 56
+"""Channels per piece beside which the transform of its column takes little time."""
+_TRANSFORM = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+"""G: three weights of a kernel become four."""
+
+
+@dataclass(frozen=True, slots=True)
+class Winograd:
+    """Transformed weights (G, B, frequencies, slots, rows), and the tiles their products are computed for."""
+
+    weights: Values
+    offsets: NDArray[np.int64]
+    shape: int
+    channels: int
+    tiles: tuple[int, int]
+    cols: int
+
+    @staticmethod
+    def suits(size: tuple[int, int], slots: int, channels: int) -> bool:
+        """Whether maps of a size take less time this way, for so many planes and channels of a group."""
+        tiles = prod(-(-length // STEP) for length in size)
+        return slots >= _SLOTS and channels >= _CHANNELS and tiles >= _TILES
+
+    @classmethod
+    def of(cls, kernels: Values, size: tuple[int, int], cols: int) -> Winograd:
+        """Transform kernels (G, K, I, 3, 3) that are shifted along planes of `cols`, for maps of a size."""
+        groups, slots, channels = kernels.shape[:3]
+        tiles = (-(-size[0] // STEP), -(-size[1] // STEP))
+        shape = best_shape(channels, tiles[0] * tiles[1], widest=_NEAR // slots)
+        rows = extent_of(shape, kernels.dtype.itemsize)[0]
+        blocks = -(-channels // rows)
+        g = _TRANSFORM
+        terms = np.einsum("ya,gkiab,xb->gyxki", g, kernels.astype(np.float64), g, optimize=True)
+        padded = np.zeros((groups, FREQUENCIES, slots, blocks * rows), kernels.dtype)
+        padded[..., :channels] = terms.reshape(groups, FREQUENCIES, slots, channels)
+        weights = padded.reshape(groups, FREQUENCIES, slots, blocks, rows).transpose(0, 3, 1, 2, 4)
+        return cls(np.ascontiguousarray(weights), np.arange(slots)[:, None], shape, channels, tiles, cols)
+
+    def add_to(
+        self,
+        schedule: Schedule,
+        planes: Place,
+        plane_values: int,
+        flags: int,
+        x: Place,
+        part: int,
+        out: Place,
+        size: tuple[int, int],
+        group: object,
+        *,
+        accumulate: bool,
+    ) -> None:
+        """Add the task; arguments as of `Product`."""
+        groups, blocks = self.weights.shape[:2]
+        slots = len(self.offsets)
+        rows, width = extent_of(self.shape, schedule.dtype.itemsize)
+        columns = -(-self.tiles[0] * self.tiles[1] // width)
+        chunks = -(-_PIECES // (columns * groups * schedule.batch))
+        together = min(blocks, max(-(-blocks // chunks), -(-_ROWS // rows)))
+        schedule.add(
+            PRODUCT,
+            schedule.batch * groups * columns * -(-blocks // together),
+            reads=[planes, *([x] if part != ONE else [])],
+            writes=out,
+            own=scratch_of_column(self.shape, slots),
+            group=group,
+            planes=planes,
+            flags=flags,
+            weights=schedule.hold(self.weights),
+            table=schedule.table(self.offsets),
+            apart=0,
+            x=x,
+            out=out,
+            channels=self.channels,
+            groups=groups,
+            blocks=blocks,
+            slots=slots,
+            taps=1,
+            plane_values=plane_values // slots,
+            tile=self.shape,
+            cols=self.cols,
+            steps_y=self.tiles[0],
+            steps_x=self.tiles[1],
+            stride_y=1,
+            stride_x=1,
+            start_y=0,
+            start_x=0,
+            from_y=0,
+            from_x=0,
+            to_y=self.tiles[0],
+            to_x=self.tiles[1],
+            height=size[0],
+            width=size[1],
+            part=part,
+            split=False,
+            accumulate=accumulate,
+            together=together,
+            foresee=False,
+            direct=True,
+            fill=False,
+            winograd=True,
+        )

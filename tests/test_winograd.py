@@ -1,0 +1,196 @@
+"""3 × 3 convolutions by minimal filtering: against the taps one by one, and used only where its errors do no harm."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from lrptool.engine import Program, ShareStep, canonise, set_threads
+from lrptool.graph import Graph
+from lrptool.kernels import Geometry, TransposedConv, transpose_alone
+from lrptool.kernels.winograd import Winograd
+from lrptool.ops.conv import ConvMap
+from lrptool.rules import Composite, Match, Row, Rule
+from tests import nets, oracle
+from tests.nets import Net
+from tests.random_layers import conv_matrix
+
+TOLERANCES = {np.float64: 1e-14, np.float32: 3e-6}
+
+
+def geometry(size: tuple[int, int], pads: tuple[int, int, int, int], group: int = 1) -> Geometry:
+    out = (size[0] + pads[0] + pads[2] - 2, size[1] + pads[1] + pads[3] - 2)
+    return Geometry(size, out, (3, 3), (1, 1), pads, (1, 1), group)
+
+
+def by_taps(s: np.ndarray, w: np.ndarray, g: Geometry) -> np.ndarray:
+    """Wᵀ s in float64, one tap of the kernel after the other."""
+    outs, per_group = w.shape[0] // g.group, w.shape[1]
+    (height, width), (top, left) = g.in_size, g.pads[:2]
+    padded = np.zeros((len(s), g.group * per_group, g.out_size[0] + 2, g.out_size[1] + 2))
+    for k in range(g.group):
+        part, kernels = s[:, k * outs : (k + 1) * outs].astype(np.float64), w[k * outs : (k + 1) * outs]
+        channels = padded[:, k * per_group : (k + 1) * per_group]
+        for y in range(3):
+            for x in range(3):
+                product = np.einsum("nohw,oc->nchw", part, kernels[:, :, y, x].astype(np.float64))
+                channels[:, :, y : y + g.out_size[0], x : x + g.out_size[1]] += product
+    return padded[:, :, top : top + height, left : left + width]
+
+
+def filtered(w: np.ndarray, g: Geometry) -> TransposedConv:
+    """The convolution by minimal filtering; fails where it is not chosen."""
+    gather = TransposedConv(lambda: [w], g).filtered
+    assert all(isinstance(phase, Winograd) for phase in gather._packed.phases)
+    return gather
+
+
+CASES = {
+    # outputs, channels, geometry, batch
+    "even": (16, 8, geometry((14, 14), (1, 1, 1, 1)), 1),
+    "odd": (64, 48, geometry((27, 13), (1, 1, 1, 1)), 1),
+    "no padding": (33, 21, geometry((13, 18), (0, 0, 0, 0)), 2),
+    "uneven padding": (20, 9, geometry((15, 40), (2, 0, 1, 2)), 1),
+    "groups": (64, 48, geometry((14, 15), (1, 1, 1, 1), group=2), 2),
+    "many planes": (600, 40, geometry((14, 14), (1, 1, 1, 1)), 1),
+    "many blocks": (18, 300, geometry((13, 14), (1, 1, 1, 1)), 3),
+    "one column": (17, 30, geometry((90, 1), (1, 1, 1, 1)), 1),
+    "wider than a register": (16, 10, geometry((3, 150), (1, 1, 1, 1)), 1),
+}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize(("outputs", "channels", "g", "batch"), CASES.values(), ids=CASES)
+def test_equals_the_taps(outputs: int, channels: int, g: Geometry, batch: int, dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    w = rng.normal(size=(outputs, channels // g.group, 3, 3)).astype(dtype)
+    s = rng.normal(size=(batch, outputs, *g.out_size)).astype(dtype)
+    s[0, ::3] = 0  # planes that are left out
+    wanted = by_taps(s, w, g)
+    gather = filtered(w, g)
+    set_threads(1)
+    try:
+        found = transpose_alone(gather, s, (channels, *g.in_size))
+    finally:
+        set_threads(0)
+    assert np.abs(found - wanted).max() <= TOLERANCES[dtype] * np.abs(wanted).max()
+    np.testing.assert_array_equal(transpose_alone(gather, s, (channels, *g.in_size)), found)  # with all threads
+
+
+def test_nothing_arrives_nothing_is_handed_back() -> None:
+    g = geometry((14, 14), (1, 1, 1, 1))
+    w = np.random.default_rng(0).normal(size=(16, 8, 3, 3)).astype(np.float32)
+    assert not transpose_alone(filtered(w, g), np.zeros((1, 16, 14, 14), np.float32), (8, 14, 14)).any()
+
+
+@pytest.mark.parametrize("place", [(0, 0), (4, 7), (5, 6), (12, 12)])
+def test_what_is_not_finite_stays_under_its_kernel(place: tuple[int, int]) -> None:
+    """Also on maps of odd size, the last tiles of which reach beyond them."""
+    g = geometry((13, 13), (1, 1, 1, 1))
+    rng = np.random.default_rng(0)
+    s = rng.normal(size=(1, 16, 13, 13)).astype(np.float32)
+    s[0, 5, *place] = np.nan
+    found = transpose_alone(filtered(rng.normal(size=(16, 8, 3, 3)).astype(np.float32), g), s, (8, 13, 13))
+    (y, x), covered = place, np.zeros((13, 13), bool)
+    covered[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] = True
+    np.testing.assert_array_equal(np.isnan(found[0]).all(axis=0), covered)
+    np.testing.assert_array_equal(np.isnan(found[0]).any(axis=0), covered)
+
+
+@pytest.mark.parametrize(
+    "g",
+    [
+        geometry((14, 14), (3, 1, 1, 1)),
+        Geometry((14, 14), (7, 7), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1), 1),
+        Geometry((14, 14), (12, 12), (3, 3), (1, 1), (1, 1, 1, 1), (2, 2), 1),
+        Geometry((14, 14), (12, 12), (5, 5), (1, 1), (1, 1, 1, 1), (1, 1), 1),
+    ],
+    ids=["pad of 3", "stride", "dilation", "5 × 5"],
+)
+def test_other_convolutions_stay_as_they_are(g: Geometry) -> None:
+    gather = TransposedConv(lambda: [np.ones((16, 8, *g.kernel), np.float32)], g)
+    assert gather.filtered is gather
+
+
+def uses(graph: Graph, composite: Composite) -> dict[str, bool]:
+    """Whether fractions of a layer are known to be of like size, by its name."""
+    steps = Program(graph, composite).steps
+    return {
+        step.node.name: step.layer.step.fused._steady
+        for step in steps
+        if step.node.op == "Conv" and step.layer and step.layer.step.fused
+    }
+
+
+def all_convolutions(rule: Rule) -> Composite:
+    return Composite("test", (Row(Match(op="Conv"), rule), Row(Match(op="Gemm"), Rule.of("epsilon"))))
+
+
+EVERYWHERE = {"conv1": True, "conv2": True}
+ABOVE = {"conv1": False, "conv2": True}
+NOWHERE = {"conv1": False, "conv2": False}
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [
+        (Rule.of("epsilon"), EVERYWHERE),
+        (Rule.of("gamma"), EVERYWHERE),
+        (Rule.of("zplus"), EVERYWHERE),
+        # Of inputs of either sign, positive weights alone may add up to anything.
+        (Rule.of("zplus-literal"), ABOVE),
+        (Rule.of("gamma-literal"), ABOVE),
+        (Rule.of("alpha-beta", alpha=1, beta=0), EVERYWHERE),
+        (Rule.of("alpha-beta", alpha=2, beta=1), NOWHERE),
+        (Rule.of("zplus", bias=False), NOWHERE),
+        (Rule.of("epsilon", bias=False), NOWHERE),
+        # What these hand back is not in proportion to the inputs.
+        (Rule.of("flat"), ABOVE),
+        (Rule.of("wsquare"), ABOVE),
+    ],
+    ids=str,
+)
+def test_rules_that_keep_fractions_of_like_size(rule: Rule, wanted: dict[str, bool]) -> None:
+    assert uses(nets.vgg(bias=True), all_convolutions(rule)) == wanted
+
+
+def test_bias_plays_no_part_where_there_is_none() -> None:
+    assert uses(nets.vgg(), all_convolutions(Rule.of("epsilon", bias=False))) == EVERYWHERE
+
+
+def test_positive_weights_alone_divide_by_too_little_where_outputs_may_be_negative() -> None:
+    found = uses(nets.residual(), all_convolutions(Rule.of("zplus")))
+    assert found == {"conv1": False, "conv2": False, "conv3": False}
+    assert uses(nets.residual(), all_convolutions(Rule.of("epsilon"))) == dict.fromkeys(found, True)
+
+
+@pytest.mark.parametrize(("function", "wanted"), [("Tanh", EVERYWHERE), ("Sigmoid", NOWHERE), ("Sqrt", NOWHERE)])
+def test_functions_that_make_much_of_little(function: str, wanted: dict[str, bool]) -> None:
+    net = Net()
+    h = net.add(function, "first", net.conv("conv1", "x", 8))
+    h = net.add(function, "second", net.conv("conv2", h, 8))
+    graph = canonise(net.finish(net.dense("fc", net.flatten("flat", h), 5)))
+    assert uses(graph, all_convolutions(Rule.of("epsilon"))) == wanted
+
+
+def test_fractions_of_different_size_are_kept_from_it() -> None:
+    """Hardly anything lowers an output: β R / N is huge there, and would drown its neighbours in its rounding error."""
+    rng = np.random.default_rng(0)
+    g = geometry((14, 14), (1, 1, 1, 1))
+    w = rng.normal(size=(16, 8, 3, 3))
+    x = np.maximum(rng.normal(size=(1, 8, 14, 14)), 0) * np.where(np.arange(14) % 4 == 0, 1, 1e-9)
+    r = rng.uniform(size=(1, 16, 14, 14))
+    rule = Rule.of("alpha-beta", alpha=2, beta=1, epsilon=0)
+    wanted = oracle.alpha_beta(conv_matrix(w, g), x.ravel(), None, r.ravel(), 2, 1, epsilon=0).reshape(x.shape)
+    step = ShareStep(rule, ConvMap(w.astype(np.float32), None, g), [x.shape[1:]], nonnegative=True, steady=True)
+    deviation = partial(_deviation, step, x.astype(np.float32), r.astype(np.float32), wanted)
+    assert deviation() < 1e-5
+    step.fused._steady = True
+    assert deviation() > 1e-3
+
+
+def _deviation(step: ShareStep, x: np.ndarray, r: np.ndarray, wanted: np.ndarray) -> float:
+    (found,) = step([x], None, r)
+    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
