@@ -23,6 +23,7 @@ from typing import Any
 import numba
 
 from lrptool.kernels.cache import KernelCache
+from lrptool.kernels.parts import PartCompiler, WholeCompiler
 from lrptool.kernels.simd import SIMD
 from lrptool.resources import user_cache
 
@@ -74,13 +75,15 @@ def kernel(*, entry: bool = False) -> Callable[[Callable[..., Any]], Any]:
     Parameters
     ----------
     entry : bool
-        Whether it is called from Python. Others are called by kernels alone: they get no wrappers, which take a sixth
-        of the time to compile, and are kept as parts of the kernels that call them.
+        Whether it is called from Python. Others are called by kernels alone: they get no wrappers and no machine code
+        of their own, which would take most of the time, and are kept as parts of the kernels that call them.
     """
 
     def compile_lazily(function: Callable[..., Any]) -> Any:
-        wrappers = {} if entry else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-        compiled = numba.njit(nogil=True, error_model="numpy", fastmath=_FASTMATH, **wrappers)(function)
+        how: dict[str, Any] = {"pipeline_class": WholeCompiler}
+        if not entry:
+            how = {"pipeline_class": PartCompiler, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        compiled = numba.njit(nogil=True, error_model="numpy", fastmath=_FASTMATH, **how)(function)
         if entry and CACHE_FOLDER is not None:
             compiled._cache = KernelCache(CACHE_FOLDER, f"{function.__module__}.{function.__name__}")
         return compiled

@@ -1,0 +1,74 @@
+"""How kernels become machine code: the parts as they are, the whole that is made of them once and for all.
+
+numba optimises every function together with all it calls, and makes machine code of it. With kernels several calls deep
+the innermost are gone through again and again, for machine code that nobody runs: only the outermost is called.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
+
+
+class _WithoutAddress:
+    """The code generator of parts: they have no machine code that an environment could be written to."""
+
+    def __init__(self, codegen: Any) -> None:
+        self._codegen = codegen
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the generator has."""
+        return getattr(self._codegen, name)
+
+    def set_env(self, name: str, environment: object) -> None:
+        """Do nothing."""
+
+
+class _Part(JITCodeLibrary):  # type: ignore[misc]
+    """Code to be linked into that of others."""
+
+    @property
+    def codegen(self) -> Any:
+        """Who generates the code."""
+        return _WithoutAddress(self._codegen)
+
+    def _optimize_final_module(self) -> None:
+        """Leave it to the whole."""
+
+    def _finalize_final_module(self) -> None:
+        """Make no machine code."""
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """Return 0, which stands for no function."""
+        self._ensure_finalized()
+        return 0
+
+
+class _Whole(JITCodeLibrary):  # type: ignore[misc]
+    """Code that is run."""
+
+    def _optimize_final_module(self) -> None:
+        """Optimise twice: what is known only once everything is in its place is worth another look at the loops."""
+        super()._optimize_final_module()
+        super()._optimize_final_module()
+
+
+class PartCompiler(Compiler):  # type: ignore[misc]
+    """numba's compiler, for a kernel that kernels alone call."""
+
+    def __init__(self, typing: Any, target: Any, library: Any, *rest: Any) -> None:
+        super().__init__(typing, target, library or _Part(target.codegen(), "part"), *rest)
+
+
+class WholeCompiler(Compiler):  # type: ignore[misc]
+    """numba's compiler, for a kernel that is called from Python."""
+
+    def __init__(self, typing: Any, target: Any, library: Any, *rest: Any) -> None:
+        if library is None:
+            library = _Whole(target.codegen(), "whole")
+            library.enable_object_caching()
+        super().__init__(typing, target, library, *rest)
