@@ -133,9 +133,10 @@ class FusedStep:
         key = (k, schedule.dtype)
         if key not in self._both:
             one, other = (self._kernel(schedule, k, sources) for sources in (positive, negative))
-            self._both[key] = None
             if isinstance(one, TransposedConv) and isinstance(other, TransposedConv):
                 self._both[key] = one.beside(other)
+            else:
+                self._both[key] = None
         return self._both[key]
 
     @property

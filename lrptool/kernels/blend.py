@@ -16,7 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from lrptool.kernels.lanes import pointer, size_of
-from lrptool.kernels.simd import SIMD
+from lrptool.kernels.simd import REGISTER
 
 TILE, STEP = 4, 2
 """Values a tile spans along an axis, and from a tile to the next."""
@@ -24,11 +24,6 @@ FREQUENCIES = TILE * TILE
 """Products per tile."""
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-
-
-def lanes_of(itemsize: int) -> int:
-    """Return the tiles that are transformed at a time."""
-    return SIMD.lanes * 4 // itemsize
 
 
 def _offset(builder: Any, apart: Any, count: int) -> Any:
@@ -80,7 +75,7 @@ def spread_tiles(typingctx, source, row, target, apart, like):  # type: ignore[n
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
         source, row, target, apart = args[:4]
         size = size_of(kind)
-        lanes = lanes_of(size)
+        lanes = REGISTER // size
         one = ir.VectorType(context.get_value_type(kind), lanes)
         two = ir.VectorType(one.element, STEP * lanes)
         rows = []
@@ -106,7 +101,7 @@ def draw_tiles(typingctx, source, apart, target, row, like):  # type: ignore[no-
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
         source, apart, target, row = args[:4]
         size = size_of(kind)
-        lanes = lanes_of(size)
+        lanes = REGISTER // size
         one = ir.VectorType(context.get_value_type(kind), lanes)
         two = ir.VectorType(one.element, STEP * lanes)
         columns = []

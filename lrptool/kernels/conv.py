@@ -154,7 +154,8 @@ class TransposedConv:
         Its rounding errors are small beside the largest fraction in the neighbourhood of an output, not beside every
         contribution to it: fractions should be of like size.
         """
-        return TransposedConv(self._parts, self._geometry, winograd=True) if _is_square(self._geometry) else self
+        possible = _is_square(self._geometry) and self._others is None
+        return TransposedConv(self._parts, self._geometry, winograd=True) if possible else self
 
     def beside(self, other: TransposedConv) -> TransposedConv | None:
         """Return one that does for x > 0 what this does for all x, and for the rest what the other does.

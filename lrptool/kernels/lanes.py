@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from lrptool.kernels.simd import SIMD
+from lrptool.kernels.simd import REGISTER
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _SIZES = {types.float32: 4, types.float64: 8}
@@ -37,7 +37,7 @@ def emit_stretch(context: Any, builder: Any, kind: Any, count: Any, body: Body, 
     Where values may be written `again`, the last register overlaps the one before.
     """
     element, size = context.get_value_type(kind), _SIZES[kind]
-    lanes = SIMD.lanes * 4 // size
+    lanes = REGISTER // size
     done = cgutils.alloca_once_value(builder, ir.Constant(_I64, 0))
 
     def step(width: int) -> None:

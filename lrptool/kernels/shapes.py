@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from lrptool.kernels.atomic import address_of
 from lrptool.kernels.jit import kernel
-from lrptool.kernels.simd import SIMD
+from lrptool.kernels.simd import REGISTER, SIMD
 from lrptool.kernels.tile import make_tile, pointer_behind, pointer_to
 from lrptool.kernels.turn import turn
 
 # Tiles as globals, chosen at run time: as variables of a closure they would be part of the key under which machine code
 # is kept, and a new process would never find it.
 _TURNED = 5
+"""The first of the turned tiles; there are two of them. A set with fewer of the others has these more than once."""
 _SHAPES = (SIMD.tiles * _TURNED)[:_TURNED] + SIMD.turned
 _ROWS, _VECS = tuple(rows for rows, _ in _SHAPES), tuple(vecs for _, vecs in _SHAPES)
 _TILE0, _TILE1, _TILE2, _TILE3, _TILE4 = (make_tile(rows, vecs, SIMD) for rows, vecs in _SHAPES[:_TURNED])
 _TILE5, _TILE6 = (make_tile(rows, vecs, SIMD, turned=True) for rows, vecs in _SHAPES[_TURNED:])
-_REGISTER = SIMD.lanes * 4
 _SIDE_BY_SIDE = 4
 """Turned tiles whose results are stored together: a tile's own stretches would be short."""
+FLOAT32 = 4
+"""Bytes of the values production works on; of larger ones fewer fit into what they need."""
 _LEAST_PIECES = 16
 """Pieces of work below which threads would wait for one another."""
 
@@ -43,57 +45,50 @@ def _run_tile(shape, weights, source, offsets, places, terms, out):  # type: ign
 
 @kernel()
 def extent_of_piece(shape, itemsize):  # type: ignore[no-untyped-def]
-    """Channels and positions of a piece."""
-    lanes = _REGISTER // itemsize
+    """Channels and positions of a piece, and positions up to whole registers."""
+    lanes = REGISTER // itemsize
     if shape < _TURNED:
-        return _ROWS[shape], _VECS[shape] * lanes
-    return _VECS[shape] * lanes, _SIDE_BY_SIDE * _ROWS[shape]
+        return _ROWS[shape], _VECS[shape] * lanes, _VECS[shape] * lanes
+    positions = _SIDE_BY_SIDE * _ROWS[shape]
+    return _VECS[shape] * lanes, positions, -(-positions // lanes) * lanes
 
 
 @kernel()
-def scratch_of_piece(shape, itemsize):  # type: ignore[no-untyped-def]
-    """Values a piece's results take while they are computed."""
-    rows, width = extent_of_piece(shape, itemsize)
-    if shape < _TURNED:
-        return rows * width
-    lanes = _REGISTER // itemsize
-    return 2 * rows * -(-width // lanes) * lanes
+def room_of_piece(shape, rows, wide):  # type: ignore[no-untyped-def]
+    """Values that results take up while they are computed; turned ones are there twice."""
+    return rows * wide if shape < _TURNED else 2 * rows * wide
 
 
 @kernel()
 def fill(shape, weights, source, offsets, places, terms, count, own):  # type: ignore[no-untyped-def]
-    """Compute `count` positions of a block of channels; return (channels, ·) results within `own`."""
-    rows, width = extent_of_piece(shape, own.itemsize)
-    if shape < _TURNED:
-        scratch = own[: rows * width]
-        if terms > 0:
-            _run_tile(shape, weights, source, offsets, places, terms, pointer_to(own, 0))
-        else:
-            scratch[:] = own.dtype.type(0)
-        return scratch
-    lanes, positions = _REGISTER // own.itemsize, _ROWS[shape]
-    width = -(-width // lanes) * lanes
-    scratch = own[rows * width : 2 * rows * width]
-    if terms > 0:
+    """Compute `count` positions of a block of channels; return (channels, positions) within `own`, whole registers."""
+    rows, _, wide = extent_of_piece(shape, own.itemsize)
+    room = room_of_piece(shape, rows, wide)
+    scratch = own[room - rows * wide : room]
+    if terms == 0:
+        scratch[:] = own.dtype.type(0)
+    elif shape < _TURNED:
+        _run_tile(shape, weights, source, offsets, places, terms, pointer_to(own, 0))
+    else:
+        positions = _ROWS[shape]
         for at in range(0, count, positions):
             begin = pointer_behind(source, at)
             _run_tile(shape, weights, begin, offsets, places, terms, pointer_to(own, at * rows))
-        turn(address_of(own), width, address_of(scratch), rows, own)
-    else:
-        scratch[:] = own.dtype.type(0)
+        turn(address_of(own), wide, address_of(scratch), rows, own)
     return scratch
 
 
 def extent_of(shape: int, itemsize: int) -> tuple[int, int]:
     """Return the channels and positions of a piece."""
-    extent: tuple[int, int] = extent_of_piece.py_func(shape, itemsize)
-    return extent
+    rows, width, _ = extent_of_piece.py_func(shape, itemsize)
+    return rows, width
 
 
 def scratch_of(shape: int) -> int:
     """Return the values a thread needs for a piece's results."""
-    rows, width = extent_of(shape, 4)
-    return rows * width if shape < _TURNED else 2 * rows * -(-width // SIMD.lanes) * SIMD.lanes
+    rows, _, wide = extent_of_piece.py_func(shape, FLOAT32)
+    scratch: int = room_of_piece.py_func(shape, rows, wide)
+    return scratch
 
 
 def fits_one(channels: int) -> bool:
@@ -106,10 +101,10 @@ def best_shape(channels: int, size: int, *, whole: bool = False, widest: int | N
 
     `whole` ones hold all channels. With `widest` they are not turned, and no wider if there is one that narrow.
     """
-    narrowest = min(extent_of(shape, 4)[1] for shape in range(_TURNED))
+    narrowest = min(extent_of(shape, FLOAT32)[1] for shape in range(_TURNED))
 
     def useful(shape: int) -> float:
-        rows, width = extent_of(shape, 4)
+        rows, width = extent_of(shape, FLOAT32)
         turned = shape >= _TURNED
         if whole and (turned or rows < channels):
             return 0.0

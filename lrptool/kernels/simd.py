@@ -62,3 +62,5 @@ def detect() -> Simd:
 
 
 SIMD = detect()
+REGISTER = SIMD.lanes * 4
+"""Bytes of a register."""

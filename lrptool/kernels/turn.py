@@ -10,10 +10,9 @@ from numba.extending import intrinsic
 
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.lanes import pointer, size_of
-from lrptool.kernels.simd import SIMD
+from lrptool.kernels.simd import REGISTER
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-_REGISTER = SIMD.lanes * 4
 
 
 def _interleave(builder: Any, first: Any, second: Any, *, upper: bool) -> Any:
@@ -36,7 +35,7 @@ def _turn_block(typingctx, source, from_apart, target, to_apart, like):  # type:
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
         source, from_apart, target, to_apart = args[:4]
         size = size_of(kind)
-        lanes = _REGISTER // size
+        lanes = REGISTER // size
         vector = ir.VectorType(context.get_value_type(kind), lanes)
         rows = [
             builder.load(pointer(builder, source, builder.mul(from_apart, ir.Constant(_I64, row)), vector), align=size)
@@ -59,7 +58,7 @@ def turn(source, rows, target, columns, like):  # type: ignore[no-untyped-def]
 
     Both are taken up to whole registers: rows and columns are multiples of its lanes.
     """
-    item, lanes = like.itemsize, _REGISTER // like.itemsize
+    item, lanes = like.itemsize, REGISTER // like.itemsize
     for row in range(0, rows, lanes):
         for column in range(0, columns, lanes):
             begin, end = source + (row * columns + column) * item, target + (column * rows + row) * item

@@ -109,21 +109,33 @@ def _place(task, q):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def fetch(task, packs, n, channel, rows, q, end, places, bases, like):  # type: ignore[no-untyped-def]
-    """Ask for what results [q, end) of a tile will meet, while they are computed."""
-    size, place = task.height * task.width, _place(task, q)
-    skip, apart, stretch = channel * size + place, size * like.itemsize, (_place(task, end) - place) * like.itemsize
+def fetch(task, packs, n, channel, channels, place, count, places, bases, like):  # type: ignore[no-untyped-def]
+    """Ask for what results for a stretch of some channels' maps will meet, while they are computed."""
+    size = task.height * task.width
+    skip, apart, stretch = channel * size + place, size * like.itemsize, count * like.itemsize
     if task.part:
-        prefetch(address_at(places[task.x], n, skip, bases, like), rows, apart, stretch)
+        prefetch(address_at(places[task.x], n, skip, bases, like), channels, apart, stretch)
     if task.accumulate:
-        prefetch(address_at(places[task.out], n, skip, bases, like), rows, apart, stretch)
+        prefetch(address_at(places[task.out], n, skip, bases, like), channels, apart, stretch)
     for k in range(task.onward, task.onward + task.onwards):
         pack = packs[k]
         first = skip - pack.shift * size
         if pack.normalised and pack.den != task.x:
-            prefetch(address_at(places[pack.den], n, first, bases, like), rows, apart, stretch)
+            prefetch(address_at(places[pack.den], n, first, bases, like), channels, apart, stretch)
         if pack.where and pack.z != task.x:
-            prefetch(address_at(places[pack.z], n, first, bases, like), rows, apart, stretch)
+            prefetch(address_at(places[pack.z], n, first, bases, like), channels, apart, stretch)
+
+
+@kernel()
+def _fetch_results(task, packs, n, channel, channels, q, end, places, bases, like):  # type: ignore[no-untyped-def]
+    """Ask for what results at positions [q, end) will meet: one stretch, or one for every row that a stride leaves."""
+    begin = q
+    while begin < end:
+        stop = end if task.stride_y == 1 else min(end, (begin // task.cols + 1) * task.cols)
+        place = _place(task, begin)
+        count = _place(task, stop) - place if task.stride_y == 1 else (stop - begin) * task.stride_x
+        fetch(task, packs, n, channel, channels, place, count, places, bases, like)
+        begin = stop
 
 
 @kernel()
@@ -143,10 +155,11 @@ def product_pieces(task, packs, begin, end, places, bases, flags, tables, own, o
 
     Weights are (groups, blocks, slots · taps, rows of the tile); offsets stand in `tables` from `table` on, one per
     slot and tap; the sources of neighbouring columns lie `apart`. Slots whose flag is 0 are left out of the sum. A
-    block of weights meets `together` columns in turn, then these meet the next block. Each output is summed by one
-    thread in one order.
+    block of weights meets `together` columns in turn, then these meet the next block; with `foresee` the first block
+    asks for what the next column reads. With `split` the second half of the channels is for what is not positive of x.
+    Each output is summed by one thread in one order.
     """
-    rows, width = extent_of_piece(task.tile, own.itemsize)
+    rows, width, _ = extent_of_piece(task.tile, own.itemsize)
     size = (task.steps_y - 1) * task.cols + task.steps_x
     columns = -(-size // width)
     blocks, all_terms = task.blocks, task.slots * task.taps
@@ -169,7 +182,8 @@ def product_pieces(task, packs, begin, end, places, bases, flags, tables, own, o
         channel = g * task.channels + block * rows
         # Maps hardly larger than that lie behind each other anyway.
         if task.height * task.width > 2 * width:
-            fetch(task, packs, n, channel, rows, q, stop, places, bases, own)
+            top = min(rows, task.channels - block * rows)
+            _fetch_results(task, packs, n, channel, top, q, stop, places, bases, own)
         weights = values_at(places[task.weights], 0, (g * blocks + block) * all_terms * rows, 1, bases, own)
         at = g * task.plane_values + column * task.apart
         source = values_at(places[task.planes], n, at, 1, bases, own)

@@ -11,19 +11,9 @@ from lrptool.kernels.jit import kernel
 from lrptool.kernels.pieces.onward import NOTHING
 from lrptool.kernels.pieces.product import fetch, list_living
 from lrptool.kernels.pieces.weigh import weigh_on
-from lrptool.kernels.shapes import extent_of, extent_of_piece, fill, scratch_of, scratch_of_piece
-from lrptool.kernels.simd import SIMD
+from lrptool.kernels.shapes import FLOAT32, extent_of_piece, fill, room_of_piece, scratch_of
+from lrptool.kernels.simd import REGISTER
 from lrptool.kernels.tile import pointer_to
-
-_REGISTER = SIMD.lanes * 4
-
-
-@kernel()
-def _extent(shape, itemsize):  # type: ignore[no-untyped-def]
-    """Channels of a piece, and its tiles up to whole registers."""
-    rows, width = extent_of_piece(shape, itemsize)
-    lanes = _REGISTER // itemsize
-    return rows, -(-width // lanes) * lanes
 
 
 @kernel()
@@ -40,7 +30,7 @@ def _spread_planes(task, n, g, numbers, count, begin, end, width, places, bases,
 
     Factors of a plane's tiles lie `width` from those of the next plane.
     """
-    item, lanes = own.itemsize, _REGISTER // own.itemsize
+    item, lanes = own.itemsize, REGISTER // own.itemsize
     # Registers that reach beyond the last plane's tiles end before the next frequency.
     apart = count * width + lanes
     first = address_at(places[task.planes], n, g * task.slots * task.plane_values, bases, own)
@@ -70,7 +60,7 @@ def _meet(task, packs, values, wide, n, channel, rows, begin, end, places, bases
         for below in range(min(STEP, task.height - STEP * y)):
             place = (STEP * y + below) * task.width + STEP * x
             if values == 0:
-                fetch(task, packs, n, channel, rows, place, place + count, places, bases, own)
+                fetch(task, packs, n, channel, rows, place, count, places, bases, own)
             else:
                 source = values + (below * wide + STEP * (tile - begin)) * item
                 weigh_on(task, packs, source, apart, n, channel, rows, size, place, count, places, bases, flags, own)
@@ -80,9 +70,9 @@ def _meet(task, packs, values, wide, n, channel, rows, begin, end, places, bases
 @kernel()
 def _compute(task, block, factors, apart, offsets, numbers, terms, count, places, bases, values, own):  # type: ignore[no-untyped-def]
     """Write a block of channels' outputs of `count` tiles to `values`: (rows, 2, 2 · width of the tile)."""
-    item, lanes = own.itemsize, _REGISTER // own.itemsize
-    rows, width = _extent(task.tile, item)
-    room, size = scratch_of_piece(task.tile, item), task.slots * rows
+    item, lanes = own.itemsize, REGISTER // own.itemsize
+    rows, _, width = extent_of_piece(task.tile, item)
+    room, size = room_of_piece(task.tile, rows, width), task.slots * rows
     weights = values_at(places[task.weights], 0, block * FREQUENCIES * size, 1, bases, own)
     o, p = pointer_to(offsets, 0), pointer_to(numbers, 0)
     at = address_of(own)
@@ -105,11 +95,10 @@ def winograd_pieces(task, packs, begin, end, places, bases, flags, tables, own, 
     planes everything that tiles reach, in rows of `cols`. Slots whose flag is 0 are left out. Each output is computed
     by one thread in one order.
     """
-    rows, width = extent_of_piece(task.tile, own.itemsize)
-    _, wide = _extent(task.tile, own.itemsize)
+    rows, width, wide = extent_of_piece(task.tile, own.itemsize)
     tiles, chunks = task.steps_y * task.steps_x, -(-task.blocks // task.together)
     columns = -(-tiles // width)
-    factors = own[: FREQUENCIES * (task.slots * wide + _REGISTER // own.itemsize)]
+    factors = own[: FREQUENCIES * (task.slots * wide + REGISTER // own.itemsize)]
     values = own[factors.size : factors.size + rows * STEP * STEP * wide]
     scratch = own[factors.size + values.size :]
     offsets, numbers = own_terms[: task.slots], own_terms[task.slots : 2 * task.slots]
@@ -135,6 +124,6 @@ def winograd_pieces(task, packs, begin, end, places, bases, flags, tables, own, 
 
 def scratch_of_column(shape: int, slots: int) -> int:
     """Return the values a thread needs."""
-    rows, width = extent_of(shape, 4)
-    wide = -(-width // SIMD.lanes) * SIMD.lanes
-    return FREQUENCIES * (slots * wide + SIMD.lanes + scratch_of(shape)) + STEP * STEP * rows * wide
+    rows, _, wide = extent_of_piece.py_func(shape, FLOAT32)
+    values: int = FREQUENCIES * (slots * wide + REGISTER // FLOAT32 + scratch_of(shape)) + STEP * STEP * rows * wide
+    return values
