@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.bench.alone import ALL_THREADS
 from tests.bench.architectures import ARCHITECTURES
 from tests.bench.report import write_section
-from tests.bench.run import ALL_THREADS, run
+from tests.bench.run import run
 
 COMPOSITES = ("epsilon", "epsilon-plus", "epsilon-gamma-box", "epsilon-alpha2-beta1")
 QUICK = (

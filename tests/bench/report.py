@@ -44,6 +44,16 @@ class Report:
             blocks.append("\n".join(f"- {note} ({', '.join(networks)})" for note, networks in self.notes.items()))
         return "\n\n".join(blocks) + "\n"
 
+    def add(self, part: Report) -> None:
+        """Take over what was measured elsewhere."""
+        self.rows += part.rows
+        self.bounds |= part.bounds
+        for network, runs in part.convolutions.items():
+            self.convolutions.setdefault(network, []).extend(runs)
+        for reason, networks in part.notes.items():
+            for network in networks:
+                self.note(reason, network)
+
     def note(self, reason: str, network: str) -> None:
         """Say why something is missing."""
         networks = self.notes.setdefault(reason, [])
