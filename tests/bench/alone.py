@@ -1,14 +1,15 @@
-"""One network with one number of threads, in a process of its own: nothing is left of the networks before it."""
+"""What is measured in a process of its own: nothing is left of networks, or of larger batches, before it."""
 
 from __future__ import annotations
 
 import multiprocessing
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
-from lrptool import Model
 from tests.bench.layers import measure_convolutions
 from tests.bench.networks import Network
 from tests.bench.partner import Partner, cores
@@ -26,47 +27,54 @@ def libraries(options: Namespace) -> tuple[str, ...]:
     return tuple(installed()) if options.peers != "none" else ()
 
 
-def measure_alone(options: Namespace, network: Network, threads: int, *, by_layer: bool) -> Report:
-    """Return what a new process measures of a network, with a number of threads.
+def rows_alone(options: Namespace, network: Network, threads: int, batch: int) -> Report:
+    """Return what a new process measures of a network with all composites.
 
     Parameters
     ----------
     options : Namespace
         As `tests.bench.__main__.parse` returns them.
-    by_layer : bool
-        Whether its backward convolutions are measured one by one, too.
     """
+    return _alone(_rows, options, network, threads, batch)
+
+
+def convolutions_alone(options: Namespace, network: Network, threads: int) -> Report:
+    """Return what a new process measures of a network's backward convolutions, one by one, with the first composite."""
+    return _alone(_convolutions, options, network, threads)
+
+
+def _alone(function: Callable[..., Report], *arguments: Any) -> Report:
+    """Call a function in a new process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
-        return processes.submit(_measure, options, network, threads, by_layer=by_layer).result()
+        return processes.submit(function, *arguments).result()
 
 
-def _measure(options: Namespace, network: Network, threads: int, *, by_layer: bool) -> Report:
-    """Measure all composites and numbers of pictures."""
-    rounds = Rounds.exactly(options.rounds) if options.rounds else Rounds()
-    model = network.load(threads)
-    report = Report([], libraries(options), options.composites)
+def _rounds(options: Namespace) -> Rounds:
+    return Rounds.exactly(options.rounds) if options.rounds else Rounds()
+
+
+def _rows(options: Namespace, network: Network, threads: int, batch: int) -> Report:
+    """Measure all composites."""
+    report, model = Report([], libraries(options), options.composites), network.load(threads)
     report.bounds[network.name] = memory_bound(model.graph)
-    with Partner("tests.bench.peak", threads or cores()) as sgemm:
-        _explanations(report, options, network, model, rounds, sgemm)
-        if by_layer:
-            found = measure_convolutions(model, options.composites[0], rounds, sgemm)
-            report.convolutions[network.name] = [found]
-            say(f"{network.name}, backward convolutions: {found.speed / GIGA:.0f} GFLOP/s")
+    with ExitStack() as stack:
+        sgemm = stack.enter_context(Partner("tests.bench.peak", threads or cores()))
+        peers = _peers(report, options, network, batch, threads, stack)
+        session, rounds = plain_session(model), _rounds(options)
+        report.rows = measure(network.name, model, session, options.composites, batch, rounds, sgemm, peers)
+    for row in report.rows:
+        say(_summary(row))
     return report
 
 
-def _explanations(
-    report: Report, options: Namespace, network: Network, model: Model, rounds: Rounds, sgemm: Partner
-) -> None:
-    """Measure all composites and numbers of pictures."""
-    session, composites = plain_session(model), options.composites
-    for batch in options.batches:
-        with ExitStack() as stack:
-            tasks = _peers(report, options, network, batch, model.threads, stack)
-            rows = measure(network.name, model, session, composites, batch, rounds, sgemm, tasks)
-        report.rows += rows
-        for row in rows:
-            say(_summary(row))
+def _convolutions(options: Namespace, network: Network, threads: int) -> Report:
+    """Measure the backward convolutions."""
+    report = Report([], (), options.composites)
+    with Partner("tests.bench.peak", threads or cores()) as sgemm:
+        found = measure_convolutions(network.load(threads), options.composites[0], _rounds(options), sgemm)
+    report.convolutions[network.name] = [found]
+    say(f"{network.name}, backward convolutions: {found.speed / GIGA:.0f} GFLOP/s")
+    return report
 
 
 def _peers(

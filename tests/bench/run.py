@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lrptool import LrpError
 from tests.bench import machine
-from tests.bench.alone import libraries, measure_alone, say
+from tests.bench.alone import convolutions_alone, libraries, rows_alone, say
 from tests.bench.networks import Network, prepare
 from tests.bench.processes import cold_seconds, help_seconds, high_water, warm_seconds
 from tests.bench.report import Report
@@ -52,7 +52,10 @@ class Bench:
     def _measure(self, network: Network, folder: Path, *, by_layer: bool) -> None:
         """Measure one network in every way."""
         for threads in self._options.threads:
-            self.report.add(measure_alone(self._options, network, threads, by_layer=by_layer))
+            for batch in self._options.batches:
+                self.report.add(rows_alone(self._options, network, threads, batch))
+            if by_layer:
+                self.report.add(convolutions_alone(self._options, network, threads))
         self._processes(network, folder)
 
     def _processes(self, network: Network, folder: Path) -> None:
