@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lrptool.kernels.blend import STEP
 from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
+from lrptool.kernels.geometry import Geometry, Padding
 from lrptool.kernels.pieces.product import SLACK
 from lrptool.kernels.product import BANDS, Axis, Product
 from lrptool.kernels.records import PACK
@@ -25,57 +26,6 @@ Values = NDArray[np.floating[Any]]
 
 _LEAST = 512
 """Values worth a piece of packing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """Everything about a convolution but its weights.
-
-    Parameters
-    ----------
-    in_size, out_size : (int, int)
-        Height and width of the maps.
-    kernel, strides, dilations : (int, int)
-    pads : (int, int, int, int)
-        Top, left, bottom, right.
-    group : int
-    """
-
-    in_size: tuple[int, int]
-    out_size: tuple[int, int]
-    kernel: tuple[int, int]
-    strides: tuple[int, int]
-    pads: tuple[int, int, int, int]
-    dilations: tuple[int, int]
-    group: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Padding:
-    """One axis of a transposed convolution: its steps, and the zeros its planes need.
-
-    Parameters
-    ----------
-    steps : int
-        Input positions per phase, without the first `skipped`, which lie in the padding of every phase.
-    reach : int
-        Farthest tap from the first, in steps.
-    before : int
-        Zeros before the outputs' values.
-    """
-
-    steps: int
-    skipped: int
-    reach: int
-    before: int
-
-    @classmethod
-    def of(cls, g: Geometry, axis: int) -> _Padding:
-        """Return the padding of an axis."""
-        stride, pad = g.strides[axis], g.pads[axis]
-        reach = (g.kernel[axis] - 1) * g.dilations[axis] // stride
-        skipped = min(reach, max(0, -((stride - 1 - pad) // stride)))
-        return cls((g.in_size[axis] + pad - 1) // stride + 1 - skipped, skipped, reach, reach - skipped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +44,12 @@ class _Packed:
     def written(self, *, accumulate: bool) -> Sequence[Product | Winograd]:
         """Phases that have to be carried out; one without taps writes zeros, and adds nothing."""
         full = [phase for phase in self.phases if phase.offsets.size]
-        if accumulate:
+        if accumulate or len(full) == len(self.phases):
             return full
         first = full[0]
-        if len(full) == len(self.phases) or len(full) > 1 or isinstance(first, Winograd):
-            return self.phases
-        return [replace(first, fill=True)] if first.y.start == first.x.start == 0 else self.phases
+        if isinstance(first, Product) and len(full) == 1 and first.y.start == first.x.start == 0:
+            return [replace(first, fill=True)]
+        return self.phases
 
     def column(self, itemsize: int) -> int:
         """Values of a column, as wide as the tiles; 0 where planes are kept whole."""
@@ -132,9 +82,9 @@ class TransposedConv:
         *,
         winograd: bool = False,
     ) -> None:
-        self._parts, self._others, self._geometry = parts, others, _flat(geometry)
+        self._parts, self._others, self._geometry = parts, others, geometry.flat()
         self._winograd = winograd
-        self._y, self._x = (_Padding.of(self._geometry, axis) for axis in (0, 1))
+        self._y, self._x = (Padding.of(self._geometry, axis) for axis in (0, 1))
         height, width = self._geometry.out_size
         self._rows = max(self._y.steps + self._y.reach, self._y.before + height)
         # What reaches beyond a row meets the zeros before the next one, so that these serve both; behind the last row
@@ -182,7 +132,7 @@ class TransposedConv:
         if summed:
             grouped = [part[:, :1] for part in grouped]
         stacked = np.concatenate(grouped, axis=1)
-        columnar = _is_single(g) and not summed
+        columnar = g.single and not summed
         phases = [
             self._phase(stacked, a, b, columnar=columnar) for a in range(g.strides[0]) for b in range(g.strides[1])
         ]
@@ -289,22 +239,9 @@ class TransposedConv:
         return Product.of(terms, offsets, *landing, self._cols, columnar=columnar, split=split)
 
 
-def _is_single(g: Geometry) -> bool:
-    """Whether a convolution takes single values, without padding: nothing is shifted against anything."""
-    return g.kernel == (1, 1) and not any(g.pads)
-
-
 def _is_square(g: Geometry) -> bool:
     """Whether an output's neighbours are those of its inputs, in a kernel of 3 × 3."""
     return (g.kernel, g.strides, g.dilations) == ((3, 3), (1, 1), (1, 1)) and max(g.pads[:2]) <= STEP
-
-
-def _flat(g: Geometry) -> Geometry:
-    """Return the geometry of a convolution of single values over maps as one long row."""
-    if (g.kernel, g.strides, g.pads) != ((1, 1), (1, 1), (0, 0, 0, 0)):
-        return g
-    size = (1, prod(g.in_size))
-    return replace(g, in_size=size, out_size=size)
 
 
 def _same(grouped: Values) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrptool.kernels.conv import Geometry
+from lrptool.kernels.geometry import Geometry
 from lrptool.kernels.pieces.product import SLACK
 from lrptool.kernels.product import Axis, Product
 from lrptool.kernels.records import ONE
