@@ -15,7 +15,9 @@ Task = Callable[[], Mapping[str, float]]
 PAUSE = 0.25
 """Seconds between tasks: threads of the one before, in other processes too, stop spinning."""
 WARM = 0.15
-"""Seconds a quick task runs before it is timed: caches hold what others left, and idle cores need a while."""
+"""Seconds a task runs before it is timed, at least once: caches hold what others left, and idle cores need a while."""
+DEAR = 1.0
+"""Seconds from which on a task is timed at once: what others left in caches is soon gone."""
 SLOW = 40.0
 """Where the fewest rounds take more seconds than this, the first one counts, and no more are made."""
 
@@ -86,7 +88,7 @@ class _Turn:
     def __call__(self) -> Mapping[str, float]:
         time.sleep(PAUSE)
         warm = time.perf_counter() + WARM
-        while self._last < WARM and time.perf_counter() < warm:
+        while self._last < DEAR and time.perf_counter() < warm:
             self._task()
         began = time.perf_counter()
         seconds = self._task()
