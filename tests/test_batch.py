@@ -221,10 +221,11 @@ def test_usage_that_makes_no_sense(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_memory_chooses_the_size_and_going_on_keeps_it(tmp_path: Path) -> None:
+def test_memory_chooses_the_size_and_going_on_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos, out = two(tmp_path / "photos"), tmp_path / "out"
+    monkeypatch.setattr("lrptool.api.model.fitting", lambda *_: 3)
     assert batch(photos, "-o", out, "--memory", "4G").code == 0
     told = json.loads((out / "run.json").read_text())
-    assert told["settings"]["batch_size"] == 64
+    assert told["settings"]["batch_size"] == 3
     shutil.rmtree(out / "thumbnails", ignore_errors=True)
     assert "2 of 2" in batch(photos, "-o", out).err

@@ -1,8 +1,9 @@
-"""The order in which a batch on one machine works: what needs a processor never runs beside a computation."""
+"""Lanes of a batch on one machine: what comes out, in which order, and how much is under way."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -10,48 +11,39 @@ import pytest
 
 from lrptool.batch.chunks import Chunk
 from lrptool.batch.items import Item, Wish
+from lrptool.batch.lanes import Lanes
 from lrptool.batch.local import Local
 from lrptool.batch.records import Record
 from lrptool.batch.stages import Explained, Fetched, Ready
 from lrptool.batch.work import Bench
+from lrptool.errors import DiskError
 
 
 class Tracing:
     """A bench that does nothing but note what is under way at the same time."""
 
     def __init__(self) -> None:
-        self.beside: set[str] = set()
+        self.lanes: set[int] = set()
         self.opened = self.kept = self.most = 0
-        self._helping = 0
         self._lock = threading.Lock()
-
-    def _help(self, step: int) -> None:
-        with self._lock:
-            self._helping += step
 
     def fetch(self, item: Item) -> Fetched:
         return Fetched(item, b"", 0.0)
 
     def open(self, fetched: Fetched) -> Ready:
-        self._help(1)
         with self._lock:
             self.opened += 1
             self.most = max(self.most, self.opened - self.kept)
-        ready = Ready(fetched.item, cast("Any", None), None, (), None, {}, 0.0)
-        self._help(-1)
-        return ready
+        return Ready(fetched.item, cast("Any", None), None, (), None, {}, 0.0)
 
     def explain(self, group: Sequence[Ready]) -> Iterator[Explained]:
-        if self._helping:
-            self.beside.add("helpers at work")
+        self.lanes.add(threading.get_ident())
+        # Chunks are done in another order than they were begun.
+        time.sleep(0.001 if group[0].item.number % 8 else 0.003)
         for place, ready in enumerate(group):
             yield Explained(ready, (), place, 0.0)
-        if self._helping:
-            self.beside.add("helpers at work")
 
     def draw(self, explained: Explained) -> Explained:
-        self._help(1)
-        self._help(-1)
         return explained
 
     def keep(self, drawn: Explained) -> Record:
@@ -67,14 +59,14 @@ def chunks(count: int, size: int = 4) -> list[Chunk]:
     return [Chunk(k, part, frozenset(item.number for item in part)) for k, part in enumerate(parts)]
 
 
-def test_every_input_comes_out_in_order_and_nothing_helps_beside_a_computation() -> None:
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_every_input_comes_out_in_order_and_few_are_under_way(lanes: int) -> None:
     bench = Tracing()
-    records = list(Local(cast("Bench", bench), threading.Event()).run(chunks(60)))
+    records = list(Local(cast("Bench", bench), threading.Event(), lanes).run(chunks(60)))
     assert [record["number"] for record in records] == list(range(240))
-    assert not bench.beside
-    # However long the batch, so many inputs at most are in memory: turns of four chunks of four, of which one is being
-    # opened, one drawn, and three wait to be written.
-    assert bench.most <= 5 * 16
+    assert len(bench.lanes) == lanes
+    # However long the batch, so many inputs at most are in memory.
+    assert bench.most <= 2 * lanes * 4
 
 
 @pytest.mark.parametrize("after", [0, 1, 7])
@@ -91,3 +83,47 @@ def test_what_was_computed_is_kept_after_a_stop(after: int) -> None:
     assert len(numbers) % 4 == 0
     assert after <= len(numbers) < 240
     assert bench.kept == len(numbers)
+
+
+@pytest.mark.parametrize("lanes", [2, 4])
+def test_lanes_that_are_stopped_leave_whole_chunks(lanes: int) -> None:
+    bench, stop = Tracing(), threading.Event()
+    numbers = []
+    for record in Local(cast("Bench", bench), stop, lanes).run(chunks(60)):
+        numbers.append(record["number"])
+        if len(numbers) == 5:
+            stop.set()
+    assert 5 <= len(numbers) < 240
+    assert {number // 4 * 4 + k for number in numbers for k in range(4)} == set(numbers)
+    assert bench.kept == len(numbers)
+
+
+def test_what_goes_wrong_in_a_lane_is_raised() -> None:
+    class Full(Tracing):
+        def keep(self, drawn: Explained) -> Record:
+            if drawn.item.number == 21:
+                raise DiskError("disk full")
+            return super().keep(drawn)
+
+    results = Local(cast("Bench", Full()), threading.Event(), 3).run(chunks(60))
+    assert [next(results)["number"] for _ in range(21)] == list(range(21))
+    with pytest.raises(DiskError):
+        next(results)
+
+
+@pytest.mark.parametrize(
+    ("threads", "chunks", "size", "fitting", "count", "each"),
+    [
+        (4, 250, 4, 1000, 4, 1),
+        (4, 2, 4, 1000, 2, 2),
+        (4, 1, 4, 1000, 1, 4),
+        (4, 0, 4, 1000, 1, 4),
+        (8, 250, 4, 13, 3, 2),
+        (8, 250, 4, 0, 1, 8),
+        (1, 250, 4, 1000, 1, 1),
+    ],
+)
+def test_lanes_are_one_per_thread_but_for_few_chunks_or_little_memory(
+    threads: int, chunks: int, size: int, fitting: int, count: int, each: int
+) -> None:
+    assert Lanes.of(threads, chunks, size, fitting) == Lanes(count, each)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from lrptool.engine import (
     Entry,
     Forward,
     Program,
-    fitting_batch,
+    available,
+    fitting,
     initial_relevance,
     probabilities_of,
     resident,
@@ -34,6 +35,8 @@ from lrptool.rules import Composite
 from lrptool.zoo import Labels
 
 DEFAULT_COMPOSITE = "epsilon-plus-flat"
+_MOST = 64
+"""Pictures beyond which nothing is gained by computing them together."""
 BATCH_SIZE = 8
 
 Picture = str | Path | Image.Image
@@ -124,8 +127,12 @@ class Model:
         preset: Composite = self._once(("composite", name), lambda: Composite.load(name))
         return preset
 
+    def with_threads(self, threads: int) -> Model:
+        """Return the same network, with the same weights, computing with so many threads; nothing is compiled yet."""
+        return replace(self, threads=threads, _compiled={}, _lock=threading.Lock())
+
     def batch_size(self, memory: int, composite: str | Composite | None = None) -> int:
-        """Return how many pictures can be explained at a time within some bytes of resident memory.
+        """Return how many pictures to explain at a time within some bytes of resident memory.
 
         Raises
         ------
@@ -133,14 +140,27 @@ class Model:
             Not even one fits.
         """
         program = self.program(composite)
-        fitting = fitting_batch(program, memory)
-        if not fitting:
+        found = fitting(program, memory)
+        if not found:
             least = (resident() + 2 * program.item_bytes()) >> 20
             raise ConfigError(
                 f"model '{self.name}', composite '{program.composite}': {memory >> 20} MB are too few for one picture",
                 hint=f"give about {least} MB, or a composite with fewer weights to keep, such as epsilon",
             )
-        return fitting
+        return min(found, _MOST)
+
+    def fitting(self, memory: int | None = None, composite: str | Composite | None = None) -> int | None:
+        """Return how many pictures fit at a time into some bytes of resident memory; 0 where none does.
+
+        Without a number of bytes, into what the process has and half of what nobody needs now; None where the system
+        does not tell.
+        """
+        if memory is None:
+            free = available()
+            if free is None:
+                return None
+            memory = resident() + free // 2
+        return fitting(self.program(composite), memory)
 
     def _once(self, key: Any, make: Any) -> Any:
         """Return what was made for a key, making it under a lock the first time."""

@@ -16,6 +16,9 @@ from lrptool.rules import Composite
 PER_INPUT = ("png", "npy", "npz", "json")
 STORES = ("h5", "zarr")
 FORMATS = (*PER_INPUT, *STORES, "input", "html")
+BATCH_SIZE = 4
+"""Inputs computed together: few, because there is one such computation per core; not one, because weights are read for
+all of them at once."""
 STATE = ".lrptool"
 """Folder within the output for what a batch needs while it runs."""
 
@@ -52,7 +55,7 @@ class Job:
     views: tuple[str, ...] = ("heatmap",)
     style: Style = field(default_factory=Style)
     composite: Composite | None = None
-    batch_size: int = 8
+    batch_size: int = BATCH_SIZE
     wish: Wish = field(default_factory=Wish)
     shard: tuple[int, int] = (1, 1)
     source: Mapping[str, Any] = field(default_factory=dict)

@@ -1,31 +1,24 @@
-"""A batch on this machine: disks and networks are waited for while pictures are computed.
+"""A batch on this machine: as many chunks at a time as there are lanes, each with its own share of the cores.
 
-All else takes turns with computing, on all cores. Helpers beside a computation that has every core already would take
-one from it now and then, and the kernel's other threads would spin until they have it back: that costs several times
-what the helpers do.
+A lane opens, computes and draws its chunk by itself. While one decodes or encodes, others compute, and nobody waits for
+the last of many threads. Disks and networks are waited for by threads of their own.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lrptool.batch.chunks import Chunk
-from lrptool.batch.machine import cores
 from lrptool.batch.records import Record
-from lrptool.batch.stages import Drawn, Explained, Failed, Fetched, Ready
+from lrptool.batch.stages import Explained, Failed, Fetched, Ready
 from lrptool.batch.work import Bench
 
-_TURN = 0.6
-"""Seconds a turn of opening and computing may last where it is of several chunks: so long are results held back."""
-_MOST = 4
-"""Chunks of a turn: the more, the less helpers wait for the last one of them."""
-_BEHIND = 2
-"""Turns whose files may wait to be written."""
+_AHEAD = 2
+"""Chunks per lane that are under way: one being computed, one at hand."""
 _WAITING = 4
 """Threads that fetch, and as many that write."""
 
@@ -37,89 +30,62 @@ class Local:
     Parameters
     ----------
     bench : Bench
+        Its model uses the threads of one lane.
     stop : threading.Event
         Once set, no further chunk is begun.
+    lanes : int
+        Chunks computed at the same time.
     """
 
     bench: Bench
     stop: threading.Event
+    lanes: int = 1
 
     def run(self, chunks: Iterable[Chunk]) -> Iterator[Record]:
         """Yield the records of what is missing in each chunk, in order."""
-        helpers = _Helpers(self.bench)
+        crew = _Crew(self.bench, self.stop, self.lanes)
+        under_way: deque[Future[list[Future[Record]]]] = deque()
+        coming = iter(chunks)
         try:
-            yield from self._pipeline(iter(chunks), helpers)
+            while True:
+                while len(under_way) < _AHEAD * self.lanes and not self.stop.is_set():
+                    chunk = next(coming, None)
+                    if chunk is None:
+                        break
+                    under_way.append(crew.begin(chunk))
+                if not under_way:
+                    return
+                for record in under_way.popleft().result():
+                    yield record.result()
         finally:
-            helpers.dismiss()
-
-    def _pipeline(self, chunks: Iterator[Chunk], helpers: _Helpers) -> Iterator[Record]:
-        """Keep the stages busy, and each queue short: memory does not grow with the batch."""
-        outcomes: list[Explained | Failed] = []
-        together = 1
-        while True:
-            began = time.perf_counter()
-            if not self.stop.is_set():
-                helpers.fetch(chunks, 2 * together)
-            drawing = helpers.draw(outcomes)
-            opening = helpers.open(0 if self.stop.is_set() else together)
-            # Whoever writes the manifest does so now, in this thread, while helpers have the other cores.
-            yield from helpers.kept(_BEHIND)
-            helpers.keep(drawing)
-            if not opening:
-                break
-            turn = [(chunk, [future.result() for future in futures]) for chunk, futures in opening]
-            outcomes = []
-            for chunk, ready in turn:
-                if not self.stop.is_set():
-                    outcomes += compute(self.bench, chunk, ready)
-            together = min(_MOST, max(1, int(_TURN * len(turn) / (time.perf_counter() - began))))
-        yield from helpers.kept(0)
+            crew.dismiss()
 
 
-@dataclass(slots=True)
-class _Helpers:
-    """Threads around the one that computes, and what they are at."""
+class _Crew:
+    """Threads that fetch, compute and write."""
 
-    bench: Bench
-    _fetchers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_WAITING, "fetch"))
-    _hands: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(cores(), "hand"))
-    _keepers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_WAITING, "keep"))
-    _fetching: deque[tuple[Chunk, list[Future[Fetched | Failed]]]] = field(default_factory=deque)
-    _keeping: deque[list[Future[Record]]] = field(default_factory=deque)
+    def __init__(self, bench: Bench, stop: threading.Event, lanes: int) -> None:
+        self._bench, self._stop = bench, stop
+        self._fetchers = ThreadPoolExecutor(_WAITING, "fetch")
+        self._lanes = ThreadPoolExecutor(lanes, "lane")
+        self._keepers = ThreadPoolExecutor(_WAITING, "keep")
 
-    def fetch(self, chunks: Iterator[Chunk], count: int) -> None:
-        """Begin to fetch until so many chunks are under way."""
-        while len(self._fetching) < count:
-            chunk = next(chunks, None)
-            if chunk is None:
-                return
-            self._fetching.append((chunk, [self._fetchers.submit(self.bench.fetch, item) for item in chunk.items]))
+    def begin(self, chunk: Chunk) -> Future[list[Future[Record]]]:
+        """Let a chunk's inputs be fetched, and worked on as soon as a lane is free."""
+        fetched = [self._fetchers.submit(self._bench.fetch, item) for item in chunk.items]
+        return self._lanes.submit(self._work, chunk, fetched)
 
-    def draw(self, outcomes: Iterable[Explained | Failed]) -> list[Future[Drawn | Failed]]:
-        """Begin to draw what was computed."""
-        return [self._hands.submit(self.bench.draw, outcome) for outcome in outcomes]
-
-    def open(self, count: int) -> list[tuple[Chunk, list[Future[Ready | Failed]]]]:
-        """Begin to open the next chunks, at most so many."""
-        opening: list[tuple[Chunk, list[Future[Ready | Failed]]]] = []
-        while self._fetching and len(opening) < count:
-            chunk, futures = self._fetching.popleft()
-            opening.append((chunk, [self._hands.submit(self.bench.open, future.result()) for future in futures]))
-        return opening
-
-    def keep(self, drawing: Iterable[Future[Drawn | Failed]]) -> None:
-        """Begin to write what is drawn, as soon as it is."""
-        self._keeping.append([self._keepers.submit(self.bench.keep, future.result()) for future in drawing])
-
-    def kept(self, behind: int) -> Iterator[Record]:
-        """Yield the records of what is written; wait where more turns than `behind` are not."""
-        while self._keeping and (len(self._keeping) > behind or all(future.done() for future in self._keeping[0])):
-            for future in self._keeping.popleft():
-                yield future.result()
+    def _work(self, chunk: Chunk, fetched: list[Future[Fetched | Failed]]) -> list[Future[Record]]:
+        """Open, explain and draw a chunk; return what will be the lines of its files once these are written."""
+        ready = [self._bench.open(future.result()) for future in fetched]
+        if self._stop.is_set():
+            return []
+        outcomes = compute(self._bench, chunk, ready)
+        return [self._keepers.submit(self._bench.keep, self._bench.draw(outcome)) for outcome in outcomes]
 
     def dismiss(self) -> None:
-        """End all threads."""
-        for pool in (self._fetchers, self._hands, self._keepers):
+        """End all threads; what has not begun is left."""
+        for pool in (self._fetchers, self._lanes, self._keepers):
             pool.shutdown(cancel_futures=True)
 
 

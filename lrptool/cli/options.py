@@ -177,12 +177,13 @@ def look_options(function: _F) -> _F:
     )(function)
 
 
-def pace_options(function: _F) -> _F:
-    """Add how much is computed at a time."""
+def pace_options(batch_size: int) -> Callable[[_F], _F]:
+    """Return what adds how much is computed at a time; by default so many pictures."""
+    together = f"Pictures computed together.  [default: {batch_size}]"
     return _stack(
-        click.option("--batch-size", type=click.IntRange(1), help="Pictures computed together.  [default: 8]"),
+        click.option("--batch-size", type=click.IntRange(1), help=together),
         click.option("--memory", type=Bytes(), help="Choose the batch size so that so much memory is enough, e.g. 2G."),
-    )(function)
+    )
 
 
 def check_pace(given: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lrptool.api import Model
     from lrptool.batch.items import Item, Wish
     from lrptool.batch.job import Job
+    from lrptool.batch.lanes import Lanes
     from lrptool.batch.run import Executor, Summary
     from lrptool.batch.store import Store
     from lrptool.rules import Composite
@@ -36,17 +37,21 @@ def run(inputs: Sequence[str], composite: Composite | None, given: Mapping[str, 
     job = _job(composite, given)
     stop = threading.Event()
     with _ended_by_signals(stop):
-        model = open_model(given, quiet=given["quiet"])
+        model = open_model(given, quiet=given["quiet"]).with_threads(1)
         notes(model.notes, quiet=given["quiet"])
         job = _sized(replace(job, wish=_wish(model, given), sha256=model.sha256), model, given)
-        model.program(composite)
         items = _items(inputs, job, given)
+        model.program(composite)
+        lanes = _lanes(model, job, items, given)
+        if lanes.threads > 1:
+            model = model.with_threads(lanes.threads)
+            model.program(composite)
         compiling(quiet=given["quiet"])
         progress = Progress(quiet=given["quiet"], as_json=given["as_json"])
         batch = Batch(model, job, items, progress, sys.argv, stop, given["fail_fast"])
         try:
             with progress:
-                summary = batch.run(_executor(batch, given), force=given["force"])
+                summary = batch.run(_executor(batch, lanes, given), force=given["force"])
         except DiskError as error:
             raise DiskError(error.message, hint="make room and give the same command again: it goes on") from None
     return _told(summary, job, given)
@@ -98,15 +103,30 @@ def _portable(named: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sized(job: Job, model: Model, given: Mapping[str, Any]) -> Job:
     """Return the job with the number of inputs computed together: as wished, as before, as memory allows."""
-    from lrptool.api import BATCH_SIZE  # noqa: PLC0415
     from lrptool.batch.resume import earlier_batch_size  # noqa: PLC0415
 
     size = given["batch_size"]
     if not size and not given["force"]:
         size = earlier_batch_size(job)
     if not size:
-        size = model.batch_size(given["memory"], job.composite) if given["memory"] else BATCH_SIZE
+        size = job.batch_size
+        if given["memory"]:
+            size = min(size, model.batch_size(given["memory"], job.composite))
     return replace(job, batch_size=size)
+
+
+def _lanes(model: Model, job: Job, items: Sequence[Item], given: Mapping[str, Any]) -> Lanes:
+    """Return how many chunks are computed at the same time: of one thread each, as memory allows."""
+    from lrptool.batch.chunks import shard_of  # noqa: PLC0415
+    from lrptool.batch.lanes import Lanes  # noqa: PLC0415
+    from lrptool.batch.machine import cores  # noqa: PLC0415
+
+    if given["dask"] is not None:
+        return Lanes(1, 1)
+    chunks = -(-len(shard_of(items, job.batch_size, job.shard)) // job.batch_size)
+    threads = given["threads"] or cores()
+    fitting = model.fitting(given["memory"], job.composite)
+    return Lanes.of(threads, chunks, job.batch_size, threads * job.batch_size if fitting is None else fitting)
 
 
 def _wish(model: Model, given: Mapping[str, Any]) -> Wish:
@@ -131,7 +151,7 @@ def _items(inputs: Sequence[str], job: Job, given: Mapping[str, Any]) -> list[It
     return items_of(inputs, job.wish, choice, stdin=stdin, null=given["null"])
 
 
-def _executor(batch: Any, given: Mapping[str, Any]) -> Callable[[Store | None], Executor]:
+def _executor(batch: Any, lanes: Lanes, given: Mapping[str, Any]) -> Callable[[Store | None], Executor]:
     """Return what makes who works on the chunks."""
     if given["dask"] is not None:
         from lrptool.batch.cluster import Cluster  # noqa: PLC0415
@@ -140,7 +160,7 @@ def _executor(batch: Any, given: Mapping[str, Any]) -> Callable[[Store | None], 
     from lrptool.batch.local import Local  # noqa: PLC0415
     from lrptool.batch.work import Bench  # noqa: PLC0415
 
-    return lambda store: Local(Bench(batch.model, batch.job, store), batch.stop)
+    return lambda store: Local(Bench(batch.model, batch.job, store), batch.stop, lanes.count)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The engine: compile a graph with a composite, run the forward pass, walk back."""
 
 from lrptool.engine.audit import Entry
-from lrptool.engine.budget import fitting_batch, resident
+from lrptool.engine.budget import available, fitting, resident
 from lrptool.engine.compiling import Step
 from lrptool.engine.conservation import TOLERANCE, Balance, balance, without_biases
 from lrptool.engine.emit import emit
@@ -24,12 +24,13 @@ __all__ = [
     "Step",
     "Targets",
     "allowed",
+    "available",
     "balance",
     "canonise",
     "difference",
     "emit",
     "export",
-    "fitting_batch",
+    "fitting",
     "initial_relevance",
     "is_compiled",
     "is_kept",

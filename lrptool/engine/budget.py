@@ -1,4 +1,4 @@
-"""How many pictures at a time fit a memory budget."""
+"""How many pictures at a time fit a memory budget, and how much memory there is."""
 
 from __future__ import annotations
 
@@ -8,19 +8,39 @@ from pathlib import Path
 
 from lrptool.engine.program import Program
 
-_MOST = 64
-"""Pictures beyond which nothing is gained by computing them together."""
 _SLACK = 1.4
 """The allowance for what is not counted: what sessions and allocators hold back."""
 
 
-def fitting_batch(program: Program, budget: int) -> int:
+def fitting(program: Program, budget: int) -> int:
     """Return how many pictures can be explained at a time in `budget` bytes of resident memory, 0 where none fits.
 
     What the process takes up now, with model and session loaded, counts against the budget.
     """
     room = budget - resident()
-    return max(0, min(_MOST, int(room / (program.item_bytes() * _SLACK))))
+    return max(0, int(room / (program.item_bytes() * _SLACK)))
+
+
+def available() -> int | None:
+    """Return the bytes of memory that nobody needs now, of the system or of the process's control group.
+
+    None where the system does not tell.
+    """
+    if sys.platform != "linux":
+        return None
+    found = [int(line.split()[1]) << 10 for line in _text("/proc/meminfo").splitlines() if line.startswith("MemAvai")]
+    limit, current = (_text(f"/sys/fs/cgroup/memory.{name}").strip() for name in ("max", "current"))
+    if limit.isdecimal() and current.isdecimal():
+        found.append(int(limit) - int(current))
+    return max(0, min(found)) if found else None
+
+
+def _text(path: str) -> str:
+    """A file's text; nothing where there is no such file."""
+    try:
+        return Path(path).read_text(encoding="ascii")
+    except OSError:
+        return ""
 
 
 def resident() -> int:

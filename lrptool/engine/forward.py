@@ -17,8 +17,8 @@ from lrptool.kernels import MEMORY, give_back
 _FATAL = 4
 _ALIGNED = 16
 """Results begin at multiples of so many values."""
-_BINDINGS = 4
-"""Bindings kept: making one takes as long as a small layer."""
+_BINDINGS = 64
+"""Bindings kept, for as many blocks of memory as threads explain at once: making one takes as long as a small layer."""
 
 
 class Forward:

@@ -18,13 +18,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
-from itertools import cycle, pairwise
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 
 import numpy as np
 
 from lrptool import Model, load
+from lrptool.batch.job import BATCH_SIZE
+from lrptool.batch.machine import cores
 from tests.bench.machine import description, load_average
 
 _STATM = "/proc/{}/statm"
@@ -44,7 +47,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--models-dir")
     parser.add_argument("--composite")
     parser.add_argument("--count", type=int, default=1000, help="pictures in the batch")
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
     parser.add_argument("--rounds", type=int, default=2, help="batches that take turns with computing alone")
     parser.add_argument("--turn", type=int, default=96, help="pictures of a turn")
     parser.add_argument("--workers", type=int, nargs="*", default=[], help="also with so many dask workers")
@@ -60,14 +63,33 @@ def copies(photos: Path, count: int, folder: Path) -> Path:
     return folder
 
 
-def alone(model: Model, values: np.ndarray, options: argparse.Namespace) -> float:
-    """Images per second of computing alone, on inputs that were read before."""
-    size, count, began = options.batch_size, 0, time.perf_counter()
-    while count < options.turn:
-        for first in range(0, len(values) - size + 1, size):
-            model.explain(values[first : first + size], composite=options.composite, batch_size=size)
-            count += size
-    return count / (time.perf_counter() - began)
+class Alone:
+    """Computing alone, on inputs that were read before: as a batch does it, and one call at a time with all threads."""
+
+    def __init__(self, model: Model, values: np.ndarray, options: argparse.Namespace) -> None:
+        size = options.batch_size
+        self._chunks = [values[first : first + size] for first in range(0, len(values) - size + 1, size)]
+        self._together, self._single = model.with_threads(0), model.with_threads(1)
+        self._options = options
+
+    def in_lanes(self) -> float:
+        """Images per second where every core explains a chunk with one thread."""
+        with ThreadPoolExecutor(cores()) as lanes:
+            return self._rate(lambda chunks: list(lanes.map(lambda chunk: self._explain(self._single, chunk), chunks)))
+
+    def by_calls(self) -> float:
+        """Images per second of one call after the other, each with all threads."""
+        return self._rate(lambda chunks: [self._explain(self._together, chunk) for chunk in chunks])
+
+    def _rate(self, explain: Callable[[Sequence[np.ndarray]], object]) -> float:
+        """Images per second of a turn."""
+        count = -(-self._options.turn // self._options.batch_size)
+        began = time.perf_counter()
+        explain(list(islice(cycle(self._chunks), count)))
+        return count * self._options.batch_size / (time.perf_counter() - began)
+
+    def _explain(self, model: Model, chunk: np.ndarray) -> None:
+        model.explain(chunk, composite=self._options.composite, batch_size=len(chunk))
 
 
 class Batch:
@@ -142,23 +164,29 @@ class Watch:
         return ", ".join(f"{part.max():.0f}" for part in parts if len(part))
 
 
-def against_alone(options: argparse.Namespace, model: Model, folder: Path, out: Path) -> list[float]:
+def against_alone(options: argparse.Namespace, model: Model, folder: Path, out: Path) -> dict[str, list[float]]:
     """Let a batch and computing alone take turns; return the batch's shares of the speed before and after each turn."""
-    values = model.read(sorted(folder.iterdir())[: 8 * options.batch_size])
+    alone = Alone(model, model.read(sorted(folder.iterdir())[:48]), options)
+    ways = {"lanes without pictures": alone.in_lanes, "calls one by one": alone.by_calls}
     batch = Batch(options, folder, out)
     watch = Watch(batch.process)
     # The first pictures wait for the program to be compiled, so they are no measure of anything that lasts.
     batch.turn(options.turn)
-    alone(model, values, options)
-    rates, speeds = [], [alone(model, values, options)]
+    for way in ways.values():
+        way()
+    rates, speeds = [], {name: [way()] for name, way in ways.items()}
     while (rate := batch.turn(options.turn)) is not None:
         rates.append(rate)
-        speeds.append(alone(model, values, options))
-    shares = [2 * rate / sum(around) for rate, around in zip(rates, pairwise(speeds), strict=True)]
-    say(
-        f"{batch.count} pictures: {statistics.median(rates):.1f} images/s, alone {statistics.median(speeds):.1f}: "
-        f"{spread(shares, '.0%')}; MB by quarter: {watch.quarters()}"
+        for name, way in ways.items():
+            speeds[name].append(way())
+    shares = {
+        name: [2 * rate / sum(around) for rate, around in zip(rates, pairwise(found), strict=True)]
+        for name, found in speeds.items()
+    }
+    said = "; ".join(
+        f"{name} {statistics.median(found):.1f}: {spread(shares[name], '.0%')}" for name, found in speeds.items()
     )
+    say(f"{batch.count} pictures: {statistics.median(rates):.1f} images/s; {said}; MB by quarter: {watch.quarters()}")
     return shares
 
 
@@ -194,12 +222,12 @@ def main(arguments: Sequence[str]) -> None:
     say(*description(load_average()))
     with tempfile.TemporaryDirectory() as name:
         folder = copies(options.photos, options.count, Path(name) / "photos")
-        shares = []
         if options.rounds:
             model = load(options.model, models_dir=options.models_dir)
-            for k in range(options.rounds):
-                shares += against_alone(options, model, folder, Path(name) / f"out{k}")
-            say(f"of computing alone: {spread(shares, '.0%')} over {len(shares)} turns")
+            rounds = [against_alone(options, model, folder, Path(name) / f"out{k}") for k in range(options.rounds)]
+            for way in rounds[0]:
+                shares = [share for found in rounds for share in found[way]]
+                say(f"of {way}: {spread(shares, '.0%')} over {len(shares)} turns")
         if options.workers:
             against_one(options, folder, Path(name))
 
