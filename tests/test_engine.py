@@ -24,7 +24,7 @@ from lrptool.graph import Graph
 from lrptool.graph.passes import drop_identities, fold_batch_norm, mark_nonnegative, prune
 from lrptool.ops import operator
 from lrptool.rules import Composite, Match, Row, Rule
-from tests import nets
+from tests import nets, oracle
 from tests.nets import NETS, Net, image
 
 BOUNDS = (np.full((3, 1, 1), -1.5), np.full((3, 1, 1), 1.5))
@@ -336,6 +336,28 @@ def test_batch_norm_may_pass_relevance_on() -> None:
     activations = program.forward(image())
     r = np.arange(activations["norm"].size, dtype=np.float32).reshape(activations["norm"].shape)
     np.testing.assert_array_equal(program.backward(activations, r)["x"], r)
+
+
+def test_a_shift_lets_relevance_arrive_where_a_rectifier_left_nothing() -> None:
+    """A layer's output below zero is what its relevance is divided by, not the zero that the ReLU made of it."""
+    random = np.random.default_rng(0)
+    net, ones = Net((1, 6, 6)), np.ones(2)
+    w, v = random.normal(size=(2, 1, 3, 3)).astype(np.float32), random.normal(size=(1, 18)).astype(np.float32)
+    h = net.relu("relu", net.conv("conv", "x", w))
+    h = net.batch_norm("norm", h, ones, ones, 0 * ones, ones, epsilon=0.0)
+    graph = canonise(net.finish(net.dense("fc", net.flatten("flat", net.max_pool("pool", h)), v)))
+    rows = (Row(Match(op="BatchNormalization"), Rule.of("pass")),)
+    program = Program(graph, Composite.uniform("epsilon", epsilon=1e-6).prepend(rows))
+    x = random.normal(size=(1, 1, 6, 6)).astype(np.float32)
+    found = program.backward(program.forward(x), np.ones((1, 1), np.float32))["x"]
+    matrix = oracle.dense_matrix(lambda maps: oracle.conv2d(maps, w, pads=(1, 1, 1, 1)), (1, 6, 6))
+    a = 1 + np.maximum(matrix @ x.ravel().astype(np.float64), 0).reshape(1, 2, 6, 6)
+    window = {"kernel": (2, 2), "strides": (2, 2)}
+    r = oracle.epsilon(v.astype(np.float64), oracle.max_pool(a, **window).ravel(), None, np.ones(1))
+    r = oracle.max_pool_route(a, r.reshape(1, 2, 3, 3), **window)
+    assert (r[a == 1] != 0).any()
+    wanted = oracle.epsilon(matrix, x.ravel().astype(np.float64), None, r.ravel())
+    np.testing.assert_allclose(found.ravel(), wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
 
 
 def test_signs_are_known_behind_rectifiers() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from lrptool.graph import Graph, Node, Shape
 from lrptool.kernels import TransposedScale
-from lrptool.ops.activation import PASS
+from lrptool.ops.activation import PASS_ANYTHING
 from lrptool.ops.axes import per_channel
 from lrptool.ops.base import LinearMap, Operator, Values, WeightPart, misfit
 from lrptool.ops.registry import register
@@ -54,7 +54,7 @@ class BatchNormalization(Operator):
 
     name = "BatchNormalization"
     default = "epsilon"
-    treatments = {"pass": PASS}
+    treatments = {"pass": PASS_ANYTHING}
 
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
         """As the input."""
