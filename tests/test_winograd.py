@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from tests import nets, oracle
 from tests.nets import Net
 from tests.random_layers import conv_matrix
 
+Function = Callable[[Net, str, str], str]
+"""Adds an operator of some name behind an output; returns its own."""
 TOLERANCES = {np.float64: 1e-14, np.float32: 3e-6}
 
 
@@ -166,11 +170,42 @@ def test_positive_weights_alone_divide_by_too_little_where_outputs_may_be_negati
     assert uses(nets.residual(), all_convolutions(Rule.of("epsilon"))) == dict.fromkeys(found, True)
 
 
-@pytest.mark.parametrize(("function", "wanted"), [("Tanh", EVERYWHERE), ("Sigmoid", NOWHERE), ("Sqrt", NOWHERE)])
-def test_functions_that_make_much_of_little(function: str, wanted: dict[str, bool]) -> None:
+def one_input(op: str, **attributes: Any) -> Function:
+    return lambda net, name, x: net.add(op, name, x, **attributes)
+
+
+def normalised(op: str, size: tuple[int, ...], **attributes: Any) -> Function:
+    """With a scale, and a shift of nothing."""
+
+    def add(net: Net, name: str, x: str) -> str:
+        constants = [net.builder.constant(f"{name}/{k}", np.full(size, 1 - k)) for k in range(2)]
+        return net.add(op, name, x, *constants, epsilon=1e-5, **attributes)
+
+    return add
+
+
+LRN = {"size": 3, "alpha": 0.5, "beta": 0.75}
+SHAPE = (8, 7, 6)
+FUNCTIONS = {
+    "Tanh": (one_input("Tanh"), EVERYWHERE),
+    "Sigmoid": (one_input("Sigmoid"), NOWHERE),
+    "Sqrt": (one_input("Sqrt"), NOWHERE),
+    "LRN": (one_input("LRN", **LRN, bias=1.0), EVERYWHERE),
+    "LRN of little": (one_input("LRN", **LRN, bias=0.01), NOWHERE),
+    "LRN within channels": (one_input("LRNWithinChannel", **LRN, bias=1.0), EVERYWHERE),
+    "LRN within channels of little": (one_input("LRNWithinChannel", **LRN, bias=0.01), NOWHERE),
+    "L2Normalize": (one_input("L2Normalize", axes=(1,), epsilon=1e-6), NOWHERE),
+    "RMSNormalization": (one_input("RMSNormalization", axis=-1, epsilon=1e-6), NOWHERE),
+    "LayerNormalization": (normalised("LayerNormalization", SHAPE, axis=1), NOWHERE),
+    "InstanceNormalization": (normalised("InstanceNormalization", SHAPE[:1]), NOWHERE),
+}
+
+
+@pytest.mark.parametrize(("function", "wanted"), FUNCTIONS.values(), ids=FUNCTIONS)
+def test_functions_that_make_much_of_little(function: Function, wanted: dict[str, bool]) -> None:
     net = Net()
-    h = net.add(function, "first", net.conv("conv1", "x", 8))
-    h = net.add(function, "second", net.conv("conv2", h, 8))
+    h = function(net, "first", net.conv("conv1", "x", 8))
+    h = function(net, "second", net.conv("conv2", h, 8))
     graph = canonise(net.finish(net.dense("fc", net.flatten("flat", h), 5)))
     assert uses(graph, all_convolutions(Rule.of("epsilon"))) == wanted
 

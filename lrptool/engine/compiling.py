@@ -152,7 +152,7 @@ class Compiler:
         behind = all(self._vanishing.get(name, True) for name in node.outputs)
         vanishes = treatment.at_zero == "nothing" or (treatment.at_zero == "as behind" and behind)
         add_to = None if treatment.add_to is None else partial(_add_treatment, treatment.add_to, node, graph)
-        steady = vanishes_in_proportion(node, treatment) and all(self._steady.get(x, True) for x in node.outputs)
+        steady = vanishes_in_proportion(node, graph, treatment) and all(self._steady.get(x, True) for x in node.outputs)
         return Step(node, rule, tensors, reads, redistribute, vanishes, steady, add_to=add_to)
 
     def _rectified(self, node: Node, rule: Rule) -> str | None:

@@ -9,7 +9,7 @@ output. It reaches only inputs that are next to nothing; an error of its size wo
 
 from __future__ import annotations
 
-from lrptool.graph import Node
+from lrptool.graph import Graph, Node
 from lrptool.ops import Treatment, operator
 from lrptool.rules import Share, Term
 
@@ -50,6 +50,6 @@ def _among(terms: tuple[Term, ...], wanted: set[tuple[str, str]], *, nonnegative
     return parts <= wanted and all(term.sign > 0 for term in terms)
 
 
-def vanishes_in_proportion(node: Node, treatment: Treatment) -> bool:
+def vanishes_in_proportion(node: Node, graph: Graph, treatment: Treatment) -> bool:
     """Whether relevance in proportion to a node's outputs becomes relevance in proportion to its inputs."""
-    return treatment.at_zero != "anything" and not operator(node.op, node.name).steep
+    return treatment.at_zero != "anything" and not operator(node.op, node.name).steep(node, graph)

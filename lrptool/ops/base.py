@@ -172,8 +172,6 @@ class Operator(ABC):
     weighted: ClassVar[bool] = False
     """Whether it is a layer with trained weights: what "first" and "last" count in a composite."""
     treatments: ClassVar[Mapping[str, Treatment]] = {}
-    steep: ClassVar[bool] = False
-    """Whether outputs may be larger than inputs near zero by any factor."""
 
     @abstractmethod
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
@@ -190,6 +188,14 @@ class Operator(ABC):
     def macs(self, node: Node, graph: Graph) -> int:
         """Multiply-accumulates of one item's forward pass; 0 for what is not a product."""
         return 0
+
+    def steep(self, node: Node, graph: Graph) -> bool:
+        """Whether outputs may be larger than inputs by any factor, or by one that has no bound from place to place.
+
+        Where zero does not stay zero, `Treatment.at_zero` says so already; kinks, bends and constant factors are not
+        meant: relevance in proportion to what comes out is then in proportion to what goes in, within their size.
+        """
+        return False
 
     def linear_map(self, node: Node, graph: Graph) -> LinearMap | None:
         """Return the layer as a linear map, or None where share rules do not apply."""

@@ -138,6 +138,14 @@ class _Lrn(Operator):
         """As the input: the scale is positive."""
         return inputs[0]
 
+    def steep(self, node: Node, graph: Graph) -> bool:
+        """With less than k = 1: the factor reaches k^−β, and approaches that of a norm without bound as k does zero.
+
+        From 1 on nothing is made larger, and what is made smaller stands out from nobody. Published networks have 1
+        or 2.
+        """
+        return node.number("bias") < 1
+
 
 @register
 class Lrn(_Lrn):

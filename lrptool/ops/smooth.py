@@ -233,8 +233,11 @@ class Sqrt(Nonnegative):
     """The square root; its derivative at zero, which is infinite, counts as zero."""
 
     name = "Sqrt"
-    steep = True
     treatments = function(_sqrt_slope, OUTPUT)
+
+    def steep(self, node: Node, graph: Graph) -> bool:
+        """The nearer to zero, the steeper."""
+        return True
 
 
 @register

@@ -58,6 +58,10 @@ class Statistics(Operator):
         """Where no mean is taken off: as the input and the scale."""
         return not self.centred and all(inputs)
 
+    def steep(self, node: Node, graph: Graph) -> bool:
+        """The smaller what is normalised together, the larger what it is multiplied by."""
+        return True
+
 
 def _of(passage: Passage) -> Statistics:
     """The operator of a node."""
