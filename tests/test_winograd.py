@@ -226,6 +226,37 @@ def test_fractions_of_different_size_are_kept_from_it() -> None:
     assert deviation() > 1e-3
 
 
+def test_taps_without_weight_are_kept_from_it() -> None:
+    """Relevance of a dim side of the map alone, in kernels of one column: bright inputs beside it get nothing."""
+    rng = np.random.default_rng(0)
+    net = Net((8, 14, 14))
+    w = np.zeros((16, 8, 3, 3))
+    w[..., 2] = rng.normal(size=(16, 8, 3))
+    classes = rng.normal(size=(4, 16, 14, 14)) * (np.arange(14) > 9)
+    h = net.flatten("flat", net.relu("relu", net.conv("conv1", "x", w)))
+    graph = canonise(net.finish(net.dense("fc", h, classes.reshape(4, -1))))
+    program = Program(graph, Composite.uniform("epsilon"))
+    x = (rng.normal(size=(1, 8, 14, 14)) * np.where(np.arange(14) > 10, 1e-3, 1)).astype(np.float32)
+    found = program.forward(x)
+    start = np.eye(1, 4, dtype=np.float32) * found["fc"]
+    wanted = program.backward({k: v.astype(np.float64) for k, v in found.items()}, start.astype(np.float64))["x"]
+    assert np.abs(program.backward(found, start)["x"] - wanted).max() < 2e-6 * np.abs(wanted).max()
+
+
+def test_kernels_need_weight_at_every_tap() -> None:
+    kernels, size = np.random.default_rng(0).normal(size=(2, 16, 8, 3, 3)), (14, 14)
+    assert Winograd.suits(kernels, size)
+    pruned = np.where(np.abs(kernels) < 1, 0, kernels)
+    assert Winograd.suits(pruned, size)
+    faint = kernels.copy()
+    faint[1, :, 3] *= 1e-4
+    faint[1, :, 3, 0, 1] = 0
+    assert Winograd.suits(faint, size)
+    without = kernels.copy()
+    without[1, :, 3, 0, 1] *= 1e-4
+    assert not Winograd.suits(without, size)
+
+
 def _deviation(step: ShareStep, x: np.ndarray, r: np.ndarray, wanted: np.ndarray) -> float:
     (found,) = step([x], None, r)
     return float(np.abs(found - wanted).max() / np.abs(wanted).max())

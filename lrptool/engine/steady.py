@@ -1,10 +1,17 @@
-"""Where relevance is known to be in proportion to activations, at most by a factor that other layers have, too.
+"""Where relevance is in proportion to activations, so that fractions R / z are gradients, more or less.
 
-Relevance starts as scores. Where a layer divides it by its pre-activation, or by more, and multiplies what it hands
-back by its inputs, R_i / x_i = Σ_j w_ij R_j / z_j is of the size of the R_j / z_j: a gradient, more or less. Then no
-fraction stands out from its neighbours by orders of magnitude, and errors of the size of the largest among them do no
-harm. A rule that divides by less loses this for all layers below: β R_j / N_j is huge where hardly anything lowered an
-output. It reaches only inputs that are next to nothing; an error of its size would reach others.
+Minimal filtering makes an error at every input in proportion to the largest fraction whose kernel covers it, whatever
+the weight there. That does no harm as long as the input's own relevance x_i Σ_j w_ij R_j / z_j is as large, and it is
+unless w_ij is next to nothing.
+
+Parts of the weights are nothing at half of the inputs. Where a share divides by no less than the pre-activation, bright
+inputs without a part in it are outweighed by others that have one. Where it divides by less, as β R_j / N_j does, a
+fraction is huge where nothing but dim inputs have a part in it, and its error reaches the bright ones beside them.
+
+Single weights next to nothing are made up for by other channels' at the same place, if their fractions are of like
+size. Relevance starts as scores; as long as layers divide by no less than the pre-activation and multiply by their
+inputs, fractions are gradients. Taps that have hardly any weight in all channels are nothing that fractions could make
+up for: `lrptool.kernels.winograd` looks for them.
 """
 
 from __future__ import annotations

@@ -229,7 +229,7 @@ class TransposedConv:
         ys, xs = self._taps(0, a), self._taps(1, b)
         taken = grouped[:, :, :, [tap for tap, _ in ys]][..., [tap for tap, _ in xs]]
         groups, slots, channels = grouped.shape[:3]
-        if self._winograd and Winograd.suits(self._geometry.in_size, slots, channels):
+        if self._winograd and Winograd.suits(taken, self._geometry.in_size):
             return Winograd.of(taken[..., ::-1, ::-1], self._geometry.in_size, self._cols)
         terms = taken.transpose(0, 1, 3, 4, 2).reshape(groups, slots * len(ys) * len(xs), channels)
         taps = np.array([shift_y * self._cols + shift_x for _, shift_y in ys for _, shift_x in xs], np.int64)

@@ -20,6 +20,8 @@ Values = NDArray[np.floating[Any]]
 
 _SLOTS, _CHANNELS, _TILES = 16, 8, 40
 """Planes, channels and tiles below which transforms, or reading 16 weights for 9, take longer than what is saved."""
+_LEAST_WEIGHT = 0.01
+"""Part of a channel's largest weight below which a tap has none to speak of, and of the largest of all a channel."""
 _NEAR = 16384
 """Values of a frequency in a column of tiles that a core's own cache holds for all frequencies."""
 _PIECES = 48
@@ -28,6 +30,13 @@ _ROWS = 56
 """Channels per piece beside which the transform of its column takes little time."""
 _TRANSFORM = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 """G: three weights of a kernel become four."""
+
+
+def _has_every_tap(kernels: Values) -> bool:
+    """Whether every channel that counts has weight at each of its taps, for some plane."""
+    most = np.maximum(kernels.max(axis=1), -kernels.min(axis=1))
+    least, largest = most.min(axis=(2, 3)), most.max(axis=(2, 3))
+    return bool(((least > _LEAST_WEIGHT * largest) | (largest < _LEAST_WEIGHT * largest.max())).all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +51,15 @@ class Winograd:
     cols: int
 
     @staticmethod
-    def suits(size: tuple[int, int], slots: int, channels: int) -> bool:
-        """Whether maps of a size take less time this way, for so many planes and channels of a group."""
+    def suits(kernels: Values, size: tuple[int, int]) -> bool:
+        """Whether maps of a size take less time this way, with kernels (G, K, I, 3, 3), and errors do no harm.
+
+        An error is that of the largest value a kernel meets. Where a whole tap is without weight, nothing large need
+        arrive that it could be measured against.
+        """
+        slots, channels = kernels.shape[1:3]
         tiles = prod(-(-length // STEP) for length in size)
-        return slots >= _SLOTS and channels >= _CHANNELS and tiles >= _TILES
+        return slots >= _SLOTS and channels >= _CHANNELS and tiles >= _TILES and _has_every_tap(kernels)
 
     @classmethod
     def of(cls, kernels: Values, size: tuple[int, int], cols: int) -> Winograd:
