@@ -210,6 +210,14 @@ def test_functions_that_make_much_of_little(function: Function, wanted: dict[str
     assert uses(graph, all_convolutions(Rule.of("epsilon"))) == wanted
 
 
+@pytest.mark.parametrize(("mean", "wanted"), [(False, NOWHERE), (True, EVERYWHERE)], ids=["map", "mean of a map"])
+def test_relevance_may_start_as_ones_on_a_map(mean: bool, wanted: dict[str, bool]) -> None:
+    net = Net()
+    h = net.conv("conv2", net.relu("relu", net.conv("conv1", "x", 8)), 5)
+    graph = canonise(net.finish(net.add("GlobalAveragePool", "mean", h) if mean else h))
+    assert uses(graph, all_convolutions(Rule.of("epsilon"))) == wanted
+
+
 def test_fractions_of_different_size_are_kept_from_it() -> None:
     """Hardly anything lowers an output: β R / N is huge there, and would drown its neighbours in its rounding error."""
     rng = np.random.default_rng(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 
 import numpy as np
 
@@ -80,7 +81,8 @@ class Compiler:
         self._consumers, self._producers = graph.consumers, graph.producers
         self.beside = Beside()
         self._vanishing: dict[str, bool] = {graph.output: False}
-        self._steady: dict[str, bool] = {}
+        # A map per class may start as ones, whatever its scores are; a single score is in proportion to anything.
+        self._steady: dict[str, bool] = {graph.output: prod(graph.tensors[graph.output].item_shape[1:]) == 1}
         rules = composite.assign(graph)
         steps = []
         for node in reversed(graph.nodes):
