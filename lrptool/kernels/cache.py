@@ -14,9 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from numba.core.compiler import CompileResult
-from numba.core.runtime import rtsys
-from numba.core.serialize import dumps
+import numba
 
 from lrptool.files import replacing
 
@@ -51,14 +49,14 @@ class KernelCache:
             contents = self._path(signature, target.codegen()).read_bytes()
             check, code = contents[:_CHECK], contents[_CHECK:]
             if check == _checksum(code):
-                rtsys.initialize(target)
-                return CompileResult._rebuild(target, *pickle.loads(code))
+                numba.core.runtime.rtsys.initialize(target)
+                return numba.core.compiler.CompileResult._rebuild(target, *pickle.loads(code))
         return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Keep a compiled kernel: the whole file or none."""
         with suppress(Exception):
-            code = dumps(compiled._reduce())
+            code = numba.core.serialize.dumps(compiled._reduce())
             with replacing(self._path(signature, compiled.codegen), force=True) as stream:
                 stream.write(_checksum(code) + code)
 

@@ -23,9 +23,15 @@ from typing import Any
 import numba
 
 from lrptool.kernels.cache import KernelCache
-from lrptool.kernels.parts import PartCompiler, WholeCompiler
 from lrptool.kernels.simd import SIMD
 from lrptool.resources import user_cache
+
+try:
+    from lrptool.kernels.parts import PartCompiler, WholeCompiler
+except ImportError:
+    _PART, _WHOLE = dict[str, Any](), dict[str, Any]()
+else:
+    _PART, _WHOLE = {"pipeline_class": PartCompiler}, {"pipeline_class": WholeCompiler}
 
 _WAY_BACK = "lrptool.kernels.region.run"
 """The kernel that all others are part of."""
@@ -80,9 +86,7 @@ def kernel(*, entry: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def compile_lazily(function: Callable[..., Any]) -> Any:
-        how: dict[str, Any] = {"pipeline_class": WholeCompiler}
-        if not entry:
-            how = {"pipeline_class": PartCompiler, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        how = _WHOLE if entry else {**_PART, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
         compiled = numba.njit(nogil=True, error_model="numpy", fastmath=_FASTMATH, **how)(function)
         if entry and CACHE_FOLDER is not None:
             compiled._cache = KernelCache(CACHE_FOLDER, f"{function.__module__}.{function.__name__}")
