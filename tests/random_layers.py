@@ -16,6 +16,10 @@ Image = tuple[int, int, int]
 
 MOST_ENTRIES = 400_000
 """Of a layer's dense matrix, about."""
+MOST_OF_COMMON = 110
+"""Positions on maps of many channels."""
+ONE_IN = 8
+"""So many convolutions there is one as most networks have them."""
 
 
 class RandomLayer(Layer):
@@ -77,9 +81,30 @@ def geometries(draw: st.DrawFn, image: Image) -> Geometry:
     return Geometry((size[0], size[1]), (out[0], out[1]), (kernel[0], kernel[1]), strides, pads, dilations, group)
 
 
+LEAST, MOST = 8, 40
+"""Channels in and out of convolutions as most networks have them."""
+
+
+@st.composite
+def common(draw: st.DrawFn) -> tuple[Image, Geometry, int]:
+    """Image, geometry and outputs of a 3 × 3 convolution of many channels, of stride 1."""
+    width = draw(st.integers(5, 20))
+    height = draw(st.integers(5, max(5, min(20, MOST_OF_COMMON // width))))
+    room = 2 * MOST_ENTRIES // (width * height) ** 2
+    channels = draw(st.integers(LEAST, min(MOST, room // LEAST)))
+    pads = draw(st.one_of(st.just((1, 1, 1, 1)), st.tuples(*[st.integers(0, 1)] * 4)))
+    out = (height + pads[0] + pads[2] - 2, width + pads[1] + pads[3] - 2)
+    outputs = draw(st.integers(LEAST, max(LEAST, min(MOST, room // channels))))
+    return (channels, height, width), Geometry((height, width), out, (3, 3), (1, 1), pads, (1, 1), 1), outputs
+
+
 @st.composite
 def convolutions(draw: st.DrawFn, image: Image | None = None, batch: int | None = None) -> RandomLayer:
     """A convolution with its data, grouped, depthwise or neither; on an image of its own unless one is given."""
+    if image is None and draw(st.integers(1, ONE_IN)) == 1:
+        image, g, out = draw(common())
+        shape = (batch or draw(st.integers(1, 2)), *image)
+        return _with_data(draw, shape, (out, image[0], *g.kernel), (out, *g.out_size), g)
     image = image or draw(images())
     g = draw(geometries(image))
     room = MOST_ENTRIES // (prod(image) * prod(g.out_size) * g.group)
