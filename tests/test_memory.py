@@ -8,7 +8,7 @@ from lrptool.kernels import Memory
 
 
 def test_memory_is_used_again_once_the_last_view_is_gone() -> None:
-    memory = Memory()
+    memory = Memory(1 << 20)
     array = memory.take((2, 3, 4), np.float32)
     place, view = array.ctypes.data, array[1].reshape(-1)[3:]
     del array
@@ -20,8 +20,32 @@ def test_memory_is_used_again_once_the_last_view_is_gone() -> None:
     assert memory.take((24,), np.float32).ctypes.data == place
 
 
-def test_memory_beyond_the_limit_is_not_kept() -> None:
+def test_of_memory_beyond_the_limit_what_was_used_last_is_kept() -> None:
+    memory = Memory(limit=2 * 4096)
+    arrays = [memory.take((1024 * pages,), np.float32) for pages in (1, 1, 1, 2)]
+    third = arrays[2].ctypes.data
+    for _ in range(3):
+        del arrays[0]
+    assert [len(block) for block in memory._free.values()] == [4096, 4096]
+    taken = memory.take((1024,), np.float32)
+    assert taken.ctypes.data == third
+    arrays.clear()
+    assert [len(block) for block in memory._free.values()] == [8192]
+
+
+def test_what_is_returned_while_somebody_takes_is_kept_later() -> None:
+    """The garbage collector may run in the middle of anything."""
+    memory = Memory(1 << 20)
+    array = memory.take((1024,), np.float32)
+    with memory._lock:
+        del array
+        assert not memory._free
+    memory.take((2048,), np.float32)
+    assert sorted(len(block) for block in memory._free.values()) == [4096, 8192]
+
+
+def test_a_block_larger_than_the_limit_is_not_kept() -> None:
     memory = Memory(limit=4096)
-    arrays = [memory.take((1024,), np.float32) for _ in range(3)]
-    del arrays
-    assert sum(len(blocks) for blocks in memory._free.values()) == 1
+    array = memory.take((4096,), np.float32)
+    del array
+    assert not memory._free

@@ -16,8 +16,8 @@ PAUSE = 0.25
 """Seconds between tasks: threads of the one before, in other processes too, stop spinning."""
 WARM = 0.15
 """Seconds a task runs before it is timed, at least once: caches hold what others left, and idle cores need a while."""
-DEAR = 1.0
-"""Seconds from which on a task is timed at once: what others left in caches is soon gone."""
+DEAR = 5.0
+"""Seconds from which on a task is timed at once: what others left in caches and pools of memory is soon gone."""
 SLOW = 40.0
 """Where the fewest rounds take more seconds than this, the first one counts, and no more are made."""
 
