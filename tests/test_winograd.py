@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from lrptool.engine import Program, ShareStep, canonise, set_threads
+from lrptool.engine.steady import is_steady
 from lrptool.graph import Graph
 from lrptool.kernels import Geometry, Schedule, TransposedConv, transpose_alone
 from lrptool.kernels.winograd import Winograd
+from lrptool.ops import WeightPart
 from lrptool.ops.conv import ConvMap
-from lrptool.rules import Composite, Match, Row, Rule
+from lrptool.rules import Composite, Match, Row, Rule, Share, Term
 from tests import oracle
 from tests.nets import Net
 from tests.random_layers import conv_matrix
@@ -181,6 +183,16 @@ NOWHERE = {"conv1": False, "conv2": False}
 )
 def test_rules_that_keep_fractions_of_like_size(rule: Rule, wanted: dict[str, bool]) -> None:
     assert uses(two_layers(bias=True), all_convolutions(rule)) == wanted
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+@pytest.mark.parametrize(("where", "kinds"), [("positive", ("pos", "neg")), ("negative", ("gamma-neg", "gamma-pos"))])
+def test_half_of_the_contributions_may_be_less_than_all(where: str, kinds: tuple[str, str], nonnegative: bool) -> None:
+    terms = tuple(Term(x, WeightPart(kind)) for x, kind in zip(("pos", "neg"), kinds, strict=True))
+    steady = partial(is_steady, nonnegative=nonnegative, rectified=False, biased=False)
+    assert steady(Share(terms, where=where))
+    assert steady(Share(terms[:1], where=where)) is nonnegative
+    assert not steady(Share(terms[1:], where=where))
 
 
 def test_bias_plays_no_part_where_there_is_none() -> None:

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from lrptool.engine.shares import ShareStep
 from lrptool.graph import Graph, Node
 from lrptool.ops import OnnxNode, WeightPart
-from lrptool.rules import Share, Term
+from lrptool.rules import IMAGE_FREE, Share, Term
 
 _ALL = WeightPart("all")
 _ITSELF = Term("all", _ALL)
-_IMAGE_FREE = ("one", "low", "high")
 
 
 @dataclass(slots=True)
@@ -54,7 +53,7 @@ class Beside:
 def depends_on_picture(share: Share) -> bool:
     """Whether a share has a denominator of its own per picture: neither the pre-activation itself nor a constant."""
     itself = share.terms == (_ITSELF,) and share.bias == _ALL
-    return share.normalised and not itself and any(term.x not in _IMAGE_FREE for term in share.terms)
+    return share.normalised and not itself and any(term.x not in IMAGE_FREE for term in share.terms)
 
 
 def in_session(node: Node, share: Share) -> bool:
@@ -76,7 +75,7 @@ def spell_denominator(node: Node, number: int, step: ShareStep, graph: Graph, be
     uses_itself = _ITSELF in share.terms
     summands = [(y, 1)] if uses_itself else []
     for term in share.terms:
-        if term.x in _IMAGE_FREE or term == _ITSELF:
+        if term.x in IMAGE_FREE or term == _ITSELF:
             continue
         product = beside.write(
             "Conv",

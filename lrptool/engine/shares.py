@@ -13,12 +13,10 @@ from lrptool.engine.steady import is_steady
 from lrptool.errors import ConfigError
 from lrptool.kernels import Place, Schedule
 from lrptool.ops import LinearMap, Values, WeightPart
-from lrptool.rules import InputPart, Rule, Share, Stabiliser, Term
+from lrptool.rules import IMAGE_FREE, InputPart, Rule, Share, Stabiliser, Term
 
 _ALL = WeightPart("all")
 _BOUNDS: tuple[InputPart, ...] = ("low", "high")
-_IMAGE_FREE: tuple[InputPart, ...] = ("one", "low", "high")
-"""Parts that do not depend on the picture: their products are computed once per batch size, for one item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def simplify(rule: Rule, *, nonnegative: bool, rectified: bool = False) -> tuple
 
 def reads_input(shares: Sequence[Share]) -> bool:
     """Whether the shares look at the layer's input."""
-    return any(term.x not in _IMAGE_FREE for share in shares for term in share.terms)
+    return any(term.x not in IMAGE_FREE for share in shares for term in share.terms)
 
 
 def _takes_preactivation(share: Share) -> bool:
@@ -134,7 +132,7 @@ class ShareStep:
         fractions = steady and all(
             is_steady(share, nonnegative=nonnegative, rectified=rectified, biased=biased) for share in self.shares
         )
-        self.steady = fractions and parts.isdisjoint(_IMAGE_FREE)
+        self.steady = fractions and parts.isdisjoint(IMAGE_FREE)
         self.fused = (
             FusedStep(self.shares, linear, self._stabiliser, steady=fractions) if gathers and self.shares else None
         )
@@ -286,7 +284,7 @@ class ShareStep:
         like: Values = np.zeros((1, 1), np.float32)
         total: Values = np.zeros((), np.float32)
         for term in share.terms:
-            if term.x in _IMAGE_FREE:
+            if term.x in IMAGE_FREE:
                 product = self._product(term, (), like)
                 total = total + product if term.sign > 0 else total - product
         own = self._linear.bias(_ALL, like) if Term("all", _ALL) in share.terms else None
@@ -295,8 +293,8 @@ class ShareStep:
         return total if part is None else total + part
 
     def _product(self, term: Term, xs: Sequence[Values], r: Values) -> Values:
-        """Ŵ x̂; computed once where the picture plays no part."""
-        if term.x not in _IMAGE_FREE:
+        """Ŵ x̂; computed once, for one item, where the picture plays no part."""
+        if term.x not in IMAGE_FREE:
             return self._linear.forward([_part(x, term.x) for x in xs], term.w)
         key = (term, r.dtype)
         if key not in self._image_free:
@@ -320,7 +318,7 @@ class ShareStep:
     def _weighed(self, part: InputPart, k: int, xs: Sequence[Values], values: Values, factor: np.floating) -> Values:
         """factor · x̂ · values."""
         if part != "one":
-            constant = part in _IMAGE_FREE
+            constant = part in IMAGE_FREE
             x = self._constant(part, self._input_shapes[k], values.dtype) if constant else _part(xs[k], part)
             values = x * values
         return values if factor == 1 else values * factor

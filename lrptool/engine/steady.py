@@ -18,15 +18,17 @@ from __future__ import annotations
 
 from lrptool.graph import Graph, Node
 from lrptool.ops import Treatment, operator
-from lrptool.rules import Share, Term
+from lrptool.rules import IMAGE_FREE, Share, Term
 
-_RAISING = {("pos", "pos"), ("neg", "neg"), ("pos", "gamma-pos"), ("neg", "gamma-neg")}
-_LOWERING = {("pos", "gamma-neg"), ("neg", "gamma-pos")}
-_FIXED = {"one", "low", "high"}
+_Pair = set[tuple[str, str]]
+_RAISING: tuple[_Pair, ...] = ({("pos", "pos"), ("neg", "neg")}, {("pos", "gamma-pos"), ("neg", "gamma-neg")})
+"""Parts of input and weights that together are no less than a positive pre-activation."""
+_LOWERING: tuple[_Pair, ...] = ({("pos", "gamma-neg"), ("neg", "gamma-pos")},)
+"""Likewise of a negative one."""
 
 
 def is_steady(share: Share, *, nonnegative: bool, rectified: bool, biased: bool) -> bool:
-    """Whether a share divides by no less than the pre-activation, or by what no picture changes.
+    """Return whether a share divides by no less than the pre-activation, or by what no picture changes.
 
     Parameters
     ----------
@@ -38,23 +40,35 @@ def is_steady(share: Share, *, nonnegative: bool, rectified: bool, biased: bool)
         Relevance arrives only where the pre-activation is positive.
     biased : bool
         The layer has a bias.
+
+    Returns
+    -------
+    bool
+        Whether R / denominator is no larger than R / pre-activation, or than R: in proportion to what R is in
+        proportion to. False also where that is not known.
     """
-    if not share.normalised or {term.x for term in share.terms} <= _FIXED:
+    if not share.normalised or {term.x for term in share.terms} <= IMAGE_FREE:
         return True
     if [(term.x, term.w.kind, term.sign) for term in share.terms] == [("all", "all", 1)]:
         return not biased or (share.bias is not None and share.bias.kind == "all")
     positive = rectified or share.where == "positive"
-    if positive and _among(share.terms, _RAISING, nonnegative=nonnegative):
+    if positive and _are(share.terms, _RAISING, nonnegative=nonnegative):
         return not biased or (share.bias is not None and share.bias.kind in ("all", "pos", "gamma-pos"))
-    if share.where == "negative" and _among(share.terms, _LOWERING, nonnegative=nonnegative):
+    if share.where == "negative" and _are(share.terms, _LOWERING, nonnegative=nonnegative):
         return not biased or (share.bias is not None and share.bias.kind in ("all", "gamma-neg"))
     return False
 
 
-def _among(terms: tuple[Term, ...], wanted: set[tuple[str, str]], *, nonnegative: bool) -> bool:
-    """Whether contributions are of these kinds; of inputs none of which is negative, all are the positive part."""
-    parts = {("pos" if nonnegative and term.x == "all" else term.x, term.w.kind) for term in terms}
-    return parts <= wanted and all(term.sign > 0 for term in terms)
+def _are(terms: tuple[Term, ...], pairs: tuple[_Pair, ...], *, nonnegative: bool) -> bool:
+    """Whether contributions are one of these pairs, added up.
+
+    Of inputs none of which is negative, all are the positive part, and the other half of a pair is nothing.
+    """
+    found = {("pos" if nonnegative and term.x == "all" else term.x, term.w.kind) for term in terms}
+    if nonnegative:
+        found = {part for part in found if part[0] != "neg"}
+        pairs = tuple({part for part in pair if part[0] != "neg"} for pair in pairs)
+    return found in pairs and all(term.sign > 0 for term in terms)
 
 
 def vanishes_in_proportion(node: Node, graph: Graph, treatment: Treatment) -> bool:

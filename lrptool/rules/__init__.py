@@ -3,10 +3,11 @@
 from lrptool.rules.catalogue import CATALOGUE, Entry, Parameter
 from lrptool.rules.composite import STARTS, Composite, Row, preset_names
 from lrptool.rules.match import Match, Places
-from lrptool.rules.rule import InputPart, Rule, Share, Stabiliser, Term
+from lrptool.rules.rule import IMAGE_FREE, InputPart, Rule, Share, Stabiliser, Term
 
 __all__ = [
     "CATALOGUE",
+    "IMAGE_FREE",
     "STARTS",
     "Composite",
     "Entry",

@@ -15,6 +15,8 @@ from lrptool.errors import ConfigError, did_you_mean
 from lrptool.ops import WeightPart
 
 InputPart = Literal["all", "pos", "neg", "one", "low", "high"]
+IMAGE_FREE: frozenset[InputPart] = frozenset({"one", "low", "high"})
+"""Parts that do not depend on the picture."""
 Value = float | bool | tuple[float, ...] | None
 """A value a parameter of a rule can take."""
 
