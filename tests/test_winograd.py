@@ -12,7 +12,8 @@ import pytest
 from lrptool.engine import Program, ShareStep, canonise, set_threads
 from lrptool.engine.steady import is_steady
 from lrptool.graph import Graph
-from lrptool.kernels import Geometry, Schedule, TransposedConv, transpose_alone
+from lrptool.kernels import Geometry, Schedule, TransposedConv, transpose_alone, winograd
+from lrptool.kernels.shapes import narrowest
 from lrptool.kernels.winograd import Winograd
 from lrptool.ops import WeightPart
 from lrptool.ops.conv import ConvMap
@@ -53,6 +54,8 @@ def filtered(w: np.ndarray, g: Geometry) -> TransposedConv:
     return gather
 
 
+MOST = winograd._NEAR // narrowest()
+"""Planes of which a column stays in a core's own cache."""
 CASES = {
     # outputs, channels, geometry, batch
     "even": (16, 8, geometry((14, 14), (1, 1, 1, 1)), 1),
@@ -60,7 +63,7 @@ CASES = {
     "no padding": (33, 21, geometry((13, 18), (0, 0, 0, 0)), 2),
     "uneven padding": (20, 9, geometry((15, 40), (2, 0, 1, 2)), 1),
     "groups": (64, 48, geometry((14, 15), (1, 1, 1, 1), group=2), 2),
-    "many planes": (600, 40, geometry((14, 14), (1, 1, 1, 1)), 1),
+    "many planes": (MOST, 40, geometry((14, 14), (1, 1, 1, 1)), 1),
     "many blocks": (18, 300, geometry((13, 14), (1, 1, 1, 1)), 3),
     "one column": (17, 30, geometry((90, 1), (1, 1, 1, 1)), 1),
     "wider than a register": (16, 10, geometry((3, 150), (1, 1, 1, 1)), 1),
@@ -283,6 +286,13 @@ def test_taps_without_weight_are_kept_from_it() -> None:
     start = np.eye(1, 4, dtype=np.float32) * found["fc"]
     wanted = program.backward({k: v.astype(np.float64) for k, v in found.items()}, start.astype(np.float64))["x"]
     assert np.abs(program.backward(found, start)["x"] - wanted).max() < 2e-6 * np.abs(wanted).max()
+
+
+def test_columns_stay_in_the_cache() -> None:
+    kernels = np.ones((1, MOST + 1, 8, 3, 3), np.float32)
+    assert Winograd.suits(kernels[:, :MOST], (14, 14))
+    assert not Winograd.suits(kernels, (14, 14))
+    assert MOST >= 512  # as many as VGG16 has
 
 
 def test_kernels_need_weight_at_every_tap() -> None:

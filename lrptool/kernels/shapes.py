@@ -96,19 +96,22 @@ def fits_one(channels: int) -> bool:
     return channels <= max(_ROWS[:_TURNED])
 
 
+def narrowest() -> int:
+    """Return the positions of the narrowest tile that is not turned."""
+    return min(extent_of(shape, FLOAT32)[1] for shape in range(_TURNED))
+
+
 def best_shape(channels: int, size: int, *, whole: bool = False, widest: int | None = None) -> int:
     """Return which tile wastes least on `channels` rows and `size` positions.
 
-    `whole` ones hold all channels. With `widest` they are not turned, and no wider if there is one that narrow.
+    `whole` ones hold all channels. With `widest` they are not turned, and no wider; the `narrowest` is at most that.
     """
-    narrowest = min(extent_of(shape, FLOAT32)[1] for shape in range(_TURNED))
-
     def useful(shape: int) -> float:
         rows, width = extent_of(shape, FLOAT32)
         turned = shape >= _TURNED
         if whole and (turned or rows < channels):
             return 0.0
-        if widest is not None and (turned or width > max(widest, narrowest)):
+        if widest is not None and (turned or width > widest):
             return 0.0
         if turned and -(-channels // rows) * -(-size // width) < _LEAST_PIECES:
             return 0.0

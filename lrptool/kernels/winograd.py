@@ -14,7 +14,7 @@ from lrptool.kernels.entries import Place
 from lrptool.kernels.pieces.winograd import scratch_of_column
 from lrptool.kernels.records import ONE, PRODUCT
 from lrptool.kernels.schedule import Schedule
-from lrptool.kernels.shapes import best_shape, extent_of
+from lrptool.kernels.shapes import best_shape, extent_of, narrowest
 
 Values = NDArray[np.floating[Any]]
 
@@ -23,7 +23,7 @@ _SLOTS, _CHANNELS, _TILES = 16, 8, 40
 _LEAST_WEIGHT = 0.01
 """Part of a channel's largest weight below which a tap has none to speak of, and of the largest of all a channel."""
 _NEAR = 16384
-"""Values of a frequency in a column of tiles that a core's own cache holds for all frequencies."""
+"""Values of a frequency in a column of tiles that a core's own cache holds for all frequencies: 1 MB of float32."""
 _PIECES = 48
 """Pieces that keep all threads busy to the end."""
 _ROWS = 56
@@ -54,12 +54,13 @@ class Winograd:
     def suits(kernels: Values, size: tuple[int, int]) -> bool:
         """Whether maps of a size take less time this way, with kernels (G, K, I, 3, 3), and errors do no harm.
 
-        An error is that of the largest value a kernel meets. Where a whole tap is without weight, nothing large need
-        arrive that it could be measured against.
+        Of too many planes not even the narrowest column stays in a core's own cache. An error is that of the largest
+        value a kernel meets: where a whole tap is without weight, nothing large need arrive to measure it against.
         """
         slots, channels = kernels.shape[1:3]
         tiles = prod(-(-length // STEP) for length in size)
-        return slots >= _SLOTS and channels >= _CHANNELS and tiles >= _TILES and _has_every_tap(kernels)
+        enough = slots >= _SLOTS and channels >= _CHANNELS and tiles >= _TILES
+        return enough and slots * narrowest() <= _NEAR and _has_every_tap(kernels)
 
     @classmethod
     def of(cls, kernels: Values, size: tuple[int, int], cols: int) -> Winograd:
