@@ -16,6 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from lrptool.kernels.lanes import pointer, size_of
+from lrptool.kernels.shuffles import every_second, in_turn
 from lrptool.kernels.simd import REGISTER
 
 TILE, STEP = 4, 2
@@ -23,7 +24,7 @@ TILE, STEP = 4, 2
 FREQUENCIES = TILE * TILE
 """Products per tile."""
 
-_I32, _I64 = ir.IntType(32), ir.IntType(64)
+_I64 = ir.IntType(64)
 
 
 def _offset(builder: Any, apart: Any, count: int) -> Any:
@@ -49,20 +50,6 @@ def _draw_in(builder: Any, m: list[Any]) -> list[Any]:
     ]
 
 
-def _every_second(builder: Any, pair: Any, begin: int) -> Any:
-    """Values begin, begin + 2, … of a vector."""
-    lanes = list(range(begin, pair.type.count, STEP))
-    mask = ir.Constant(ir.VectorType(_I32, len(lanes)), lanes)
-    return builder.shuffle_vector(pair, ir.Constant(pair.type, ir.Undefined), mask)
-
-
-def _in_turn(builder: Any, even: Any, odd: Any) -> Any:
-    """Values of two vectors in turn."""
-    count = even.type.count
-    lanes = [lane // 2 + lane % 2 * count for lane in range(2 * count)]
-    return builder.shuffle_vector(even, odd, ir.Constant(ir.VectorType(_I32, 2 * count), lanes))
-
-
 @intrinsic
 def spread_tiles(typingctx, source, row, target, apart, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """Write Bᵀ d B of a register of tiles d.
@@ -82,7 +69,7 @@ def spread_tiles(typingctx, source, row, target, apart, like):  # type: ignore[n
         for y in range(TILE):
             begins = [builder.add(_offset(builder, row, y), ir.Constant(_I64, x * size)) for x in (0, STEP)]
             pairs = [builder.load(pointer(builder, source, begin, two), align=size) for begin in begins]
-            rows.append([_every_second(builder, pair, x) for pair in pairs for x in range(STEP)])
+            rows.append([every_second(builder, pair, x) for pair in pairs for x in range(STEP)])
         wide = [_spread_out(builder, values) for values in rows]
         for x in range(TILE):
             for y, factor in enumerate(_spread_out(builder, [values[x] for values in wide])):
@@ -110,7 +97,7 @@ def draw_tiles(typingctx, source, apart, target, row, like):  # type: ignore[no-
             products = [builder.load(pointer(builder, source, begin, one), align=size) for begin in begins]
             columns.append(_draw_in(builder, products))
         for y in range(STEP):
-            outputs = _in_turn(builder, *_draw_in(builder, [column[y] for column in columns]))
+            outputs = in_turn(builder, *_draw_in(builder, [column[y] for column in columns]))
             builder.store(outputs, pointer(builder, target, _offset(builder, row, y), two), align=size)
         return context.get_dummy_value()
 

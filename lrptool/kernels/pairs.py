@@ -9,22 +9,15 @@ from numba import types
 from numba.extending import intrinsic
 
 from lrptool.kernels.jit import kernel
+from lrptool.kernels.shuffles import every_second, in_turn
 from lrptool.kernels.tile import pointer_to
 
 _LANES = 16
-_I32 = ir.IntType(32)
-_EVEN, _ODD = list(range(0, 2 * _LANES, 2)), list(range(1, 2 * _LANES, 2))
-_MIXED = [lane // 2 + lane % 2 * _LANES for lane in range(2 * _LANES)]
 
 
 def _vector(pointer: Any, lanes: int) -> Any:
     """The vector type of some lanes of what a pointer points to."""
     return ir.VectorType(pointer.type.pointee, lanes)
-
-
-def _mask(lanes: list[int]) -> Any:
-    """The lanes a shuffle takes."""
-    return ir.Constant(ir.VectorType(_I32, len(lanes)), lanes)
 
 
 @intrinsic
@@ -35,9 +28,8 @@ def _deal(typingctx, source, even, odd):  # type: ignore[no-untyped-def]  # noqa
         align = context.get_abi_sizeof(args[0].type.pointee)
         wide, narrow = _vector(args[0], 2 * _LANES), _vector(args[0], _LANES)
         values = builder.load(builder.bitcast(args[0], wide.as_pointer()), align=align)
-        undefined = ir.Constant(wide, ir.Undefined)
-        for pointer, lanes in ((args[1], _EVEN), (args[2], _ODD)):
-            half = builder.shuffle_vector(values, undefined, _mask(lanes))
+        for begin, pointer in enumerate(args[1:]):
+            half = every_second(builder, values, begin)
             builder.store(half, builder.bitcast(pointer, narrow.as_pointer()), align=align)
         return context.get_dummy_value()
 
@@ -52,8 +44,7 @@ def _merge(typingctx, even, odd, out):  # type: ignore[no-untyped-def]  # noqa: 
         align = context.get_abi_sizeof(args[0].type.pointee)
         wide, narrow = _vector(args[0], 2 * _LANES), _vector(args[0], _LANES)
         halves = [builder.load(builder.bitcast(p, narrow.as_pointer()), align=align) for p in args[:2]]
-        mixed = builder.shuffle_vector(*halves, _mask(_MIXED))
-        builder.store(mixed, builder.bitcast(args[2], wide.as_pointer()), align=align)
+        builder.store(in_turn(builder, *halves), builder.bitcast(args[2], wide.as_pointer()), align=align)
         return context.get_dummy_value()
 
     return types.void(even, odd, out), generate

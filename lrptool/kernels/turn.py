@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.lanes import pointer, size_of
+from lrptool.kernels.shuffles import half_in_turn
 from lrptool.kernels.simd import REGISTER
 
-_I32, _I64 = ir.IntType(32), ir.IntType(64)
-
-
-def _interleave(builder: Any, first: Any, second: Any, *, upper: bool) -> Any:
-    """Values of two vectors in turn, of their lower or upper halves."""
-    lanes = first.type.count
-    begin = lanes // 2 if upper else 0
-    taken = [begin + lane // 2 + lane % 2 * lanes for lane in range(lanes)]
-    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(_I32, lanes), taken))
+_I64 = ir.IntType(64)
 
 
 @intrinsic
@@ -43,7 +34,7 @@ def _turn_block(typingctx, source, from_apart, target, to_apart, like):  # type:
         ]
         for _ in range(lanes.bit_length() - 1):
             halves = zip(rows[: lanes // 2], rows[lanes // 2 :], strict=True)
-            rows = [_interleave(builder, *both, upper=upper) for both in halves for upper in (False, True)]
+            rows = [half_in_turn(builder, *both, upper=upper) for both in halves for upper in (False, True)]
         for row, values in enumerate(rows):
             where = pointer(builder, target, builder.mul(to_apart, ir.Constant(_I64, row)), vector)
             builder.store(values, where, align=size)
