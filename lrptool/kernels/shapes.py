@@ -106,6 +106,7 @@ def best_shape(channels: int, size: int, *, whole: bool = False, widest: int | N
 
     `whole` ones hold all channels. With `widest` they are not turned, and no wider; the `narrowest` is at most that.
     """
+
     def useful(shape: int) -> float:
         rows, width = extent_of(shape, FLOAT32)
         turned = shape >= _TURNED

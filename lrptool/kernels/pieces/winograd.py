@@ -26,9 +26,10 @@ def _rest_of_row(task, tile, end):  # type: ignore[no-untyped-def]
 
 @kernel()
 def _spread_planes(task, n, g, numbers, count, begin, end, width, places, bases, own):  # type: ignore[no-untyped-def]
-    """Transform tiles [begin, end) of some planes; return how many values factors of a frequency take up.
+    """Transform tiles [begin, end) of `count` planes; return how many values the factors of a frequency take up.
 
-    Factors of a plane's tiles lie `width` from those of the next plane.
+    Factors are written to the beginning of `own`: (16, count · width + lanes of a register), a plane's tiles `width`
+    values from those of the next plane.
     """
     item, lanes = own.itemsize, REGISTER // own.itemsize
     # Registers that reach beyond the last plane's tiles end before the next frequency.
@@ -48,12 +49,12 @@ def _spread_planes(task, n, g, numbers, count, begin, end, width, places, bases,
 
 
 @kernel()
-def _meet(task, packs, values, wide, n, channel, rows, begin, end, places, bases, flags, own):  # type: ignore[no-untyped-def]
-    """Write the outputs of tiles [begin, end), a channel's in two rows of `wide` values.
+def _meet(task, packs, values, row, n, channel, rows, begin, end, places, bases, flags, own):  # type: ignore[no-untyped-def]
+    """Write the outputs of tiles [begin, end) that lie at an address: (rows, 2, row) values.
 
     Where there are no values yet, at address 0, ask for what they will meet.
     """
-    size, item, apart, tile = task.height * task.width, own.itemsize, STEP * wide * own.itemsize, begin
+    size, item, apart, tile = task.height * task.width, own.itemsize, STEP * row * own.itemsize, begin
     while tile < end:
         y, x, met = _rest_of_row(task, tile, end)
         count = min(STEP * met, task.width - STEP * x)
@@ -62,14 +63,17 @@ def _meet(task, packs, values, wide, n, channel, rows, begin, end, places, bases
             if values == 0:
                 fetch(task, packs, n, channel, rows, place, count, places, bases, own)
             else:
-                source = values + (below * wide + STEP * (tile - begin)) * item
+                source = values + (below * row + STEP * (tile - begin)) * item
                 weigh_on(task, packs, source, apart, n, channel, rows, size, place, count, places, bases, flags, own)
         tile += met
 
 
 @kernel()
 def _compute(task, block, factors, apart, offsets, numbers, terms, count, places, bases, values, own):  # type: ignore[no-untyped-def]
-    """Write a block of channels' outputs of `count` tiles to `values`: (rows, 2, 2 · width of the tile)."""
+    """Write a block of channels' outputs of `count` tiles to `values`: (rows, 2, 2 · width of the tile).
+
+    Factors are (16, apart), those of term k from `offsets[k]` on; `own` takes (16, room of a piece) products.
+    """
     item, lanes = own.itemsize, REGISTER // own.itemsize
     rows, _, width = extent_of_piece(task.tile, item)
     room, size = room_of_piece(task.tile, rows, width), task.slots * rows
@@ -80,11 +84,11 @@ def _compute(task, block, factors, apart, offsets, numbers, terms, count, places
         w, s = pointer_to(weights, f * size), pointer_to(factors, f * apart)
         products = fill(task.tile, w, s, o, p, terms, count, own[f * room : (f + 1) * room])
         at = address_of(products) - f * room * item
-    wide = STEP * width
+    row = STEP * width
     for m in range(rows):
         for k in range(0, count, lanes):
-            source, target = at + (m * width + k) * item, address_of(values) + (m * STEP * wide + STEP * k) * item
-            draw_tiles(source, room * item, target, wide * item, own)
+            source, target = at + (m * width + k) * item, address_of(values) + (m * STEP * row + STEP * k) * item
+            draw_tiles(source, room * item, target, row * item, own)
 
 
 @kernel()
@@ -93,13 +97,15 @@ def winograd_pieces(task, packs, begin, end, places, bases, flags, tables, own, 
 
     Weights are (groups, blocks, frequencies, slots, rows of the tile); the maps have steps_y × steps_x tiles, and the
     planes everything that tiles reach, in rows of `cols`. Slots whose flag is 0 are left out. Each output is computed
-    by one thread in one order.
+    by one thread in one order. The first values of `own` are for factors, (16, slots · width + lanes of a register),
+    the next for a block's outputs, (rows, 2, 2 · width), and the last for its products, (16, room of a piece).
     """
     rows, width, wide = extent_of_piece(task.tile, own.itemsize)
+    row = STEP * wide
     tiles, chunks = task.steps_y * task.steps_x, -(-task.blocks // task.together)
     columns = -(-tiles // width)
     factors = own[: FREQUENCIES * (task.slots * wide + REGISTER // own.itemsize)]
-    values = own[factors.size : factors.size + rows * STEP * STEP * wide]
+    values = own[factors.size : factors.size + rows * STEP * row]
     scratch = own[factors.size + values.size :]
     offsets, numbers = own_terms[: task.slots], own_terms[task.slots : 2 * task.slots]
     table = tables[task.table : task.table + task.slots]
@@ -115,11 +121,11 @@ def winograd_pieces(task, packs, begin, end, places, bases, flags, tables, own, 
         apart = _spread_planes(task, n, g, numbers, terms, low, high, wide, places, bases, factors)
         for block in range(chunk * task.together, min(task.blocks, (chunk + 1) * task.together)):
             channel, top = g * task.channels + block * rows, min(rows, task.channels - block * rows)
-            _meet(task, packs, NOTHING, wide, n, channel, top, low, high, places, bases, flags, own)
+            _meet(task, packs, NOTHING, row, n, channel, top, low, high, places, bases, flags, own)
             number = g * task.blocks + block
             _compute(task, number, factors, apart, offsets, numbers, terms, high - low, places, bases, values, scratch)
             at = address_of(values)
-            _meet(task, packs, at, STEP * wide, n, channel, top, low, high, places, bases, flags, own)
+            _meet(task, packs, at, row, n, channel, top, low, high, places, bases, flags, own)
 
 
 def scratch_of_column(shape: int, slots: int) -> int:
