@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -17,12 +22,13 @@ from lrptool.graph import Graph
 from lrptool.loaders.caffe import load_caffe
 from lrptool.loaders.caffe.fillers import RandomWeights
 from lrptool.rules import Composite
-from tests.bench import timing
+from tests.bench import ROOT, alone, timing
+from tests.bench import run as bench_run
 from tests.bench.__main__ import main
 from tests.bench.architectures import ARCHITECTURES, Prototxt
 from tests.bench.networks import prepare
 from tests.bench.partner import Partner
-from tests.bench.report import BEGIN, END, write_section
+from tests.bench.report import BEGIN, END, Report, write_section
 from tests.bench.timing import Clock, Rounds, Spread, interleaved
 from tests.bench.work import backward_operations, memory_bound
 from tests.nets import Net
@@ -203,6 +209,62 @@ def test_the_whole_bench_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     for line in ("### 1 picture, all threads", "### 1 picture, 1 thread", "| lenet | epsilon-plus |", "| conv2 |"):
         assert line in report
     assert "left out" not in report
+
+
+def end_itself(*_: object) -> Report:
+    """As the system ends a process that takes too much memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def linger(*_: object) -> Report:
+    sys.stdout.write(f"{os.getpid()}\n")
+    sys.stdout.flush()
+    time.sleep(600)
+    raise AssertionError
+
+
+def test_a_process_that_is_killed_costs_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(alone, "_rows", end_itself)
+    monkeypatch.setattr(alone, "_convolutions", end_itself)
+    main(["--quick", "--threads", "1"])
+    report = capsys.readouterr().out
+    for what in ("pictures 1", "backward convolutions"):
+        assert f"- {alone.ENDED}: {what}, threads 1 (lenet)" in report
+    assert "| lenet | – |" in report
+    assert "lrptool explain, lenet" in report
+
+
+def test_whole_processes_that_are_killed_cost_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(code: int) -> None:
+        raise subprocess.CalledProcessError(code, "explain")
+
+    for name in ("rows_alone", "convolutions_alone"):
+        monkeypatch.setattr(bench_run, name, lambda *_: Report([], (), ()))
+    monkeypatch.setattr(bench_run, "high_water", lambda *_: killed(-signal.SIGKILL))
+    main(["--quick"])
+    assert f"- {alone.ENDED}: lrptool explain (lenet)" in capsys.readouterr().out
+    monkeypatch.setattr(bench_run, "high_water", lambda *_: killed(2))
+    with pytest.raises(subprocess.CalledProcessError):
+        main(["--quick"])
+
+
+def test_nobody_goes_on_measuring_for_one_who_is_gone() -> None:
+    code = "from tests import test_bench; test_bench.alone._alone('', test_bench.linger, None, None)"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        process.kill()
+        try:
+            # Nobody is left who could write.
+            process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.kill(child, signal.SIGKILL)
+            raise
 
 
 def test_a_network_that_cannot_be_loaded_costs_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from typing import Any
+from threading import Thread
 
 from tests.bench.layers import measure_convolutions
 from tests.bench.networks import Network
@@ -20,6 +22,7 @@ from tests.bench.timing import Rounds, Spread, Task
 from tests.bench.work import memory_bound
 
 ALL_THREADS = 0
+ENDED = "not measured, the process was ended, perhaps because it took too much memory"
 
 
 def libraries(options: Namespace) -> tuple[str, ...]:
@@ -35,22 +38,41 @@ def rows_alone(options: Namespace, network: Network, threads: int, batch: int) -
     options : Namespace
         As `tests.bench.__main__.parse` returns them.
     """
-    return _alone(_rows, options, network, threads, batch)
+    return _alone(f"pictures {batch}, {_said(threads)}", _rows, options, network, threads, batch)
 
 
 def convolutions_alone(options: Namespace, network: Network, threads: int) -> Report:
     """Return what a new process measures of a network's backward convolutions, one by one, with the first composite."""
-    return _alone(_convolutions, options, network, threads)
+    return _alone(f"backward convolutions, {_said(threads)}", _convolutions, options, network, threads)
 
 
-def _alone(function: Callable[..., Report], *arguments: Any) -> Report:
-    """Call a function in a new process."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
-        return processes.submit(function, *arguments).result()
+def _said(threads: int) -> str:
+    return f"threads {threads or 'all'}"
 
 
-def _rounds(options: Namespace) -> Rounds:
-    return Rounds.exactly(options.rounds) if options.rounds else Rounds()
+def _alone(what: str, function: Callable[..., Report], options: Namespace, network: Network, *more: int) -> Report:
+    """Call a function in a new process; one that is ended from outside costs a line that says what it measured."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_parent) as processes:
+        try:
+            return processes.submit(function, options, network, *more).result()
+        except BrokenProcessPool:
+            say(f"{network.name}, {what}: {ENDED}")
+            report = Report([], (), options.composites)
+            report.note(f"{ENDED}: {what}", network.name)
+            return report
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that waits for it is gone, even if that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise AssertionError("nobody waits for this process")
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def _rows(options: Namespace, network: Network, threads: int, batch: int) -> Report:
@@ -60,7 +82,7 @@ def _rows(options: Namespace, network: Network, threads: int, batch: int) -> Rep
     with ExitStack() as stack:
         sgemm = stack.enter_context(Partner("tests.bench.peak", threads or cores()))
         peers = _peers(report, options, network, batch, threads, stack)
-        session, rounds = plain_session(model), _rounds(options)
+        session, rounds = plain_session(model), Rounds().unless(options.rounds)
         report.rows = measure(network.name, model, session, options.composites, batch, rounds, sgemm, peers)
     for row in report.rows:
         say(_summary(row))
@@ -71,7 +93,8 @@ def _convolutions(options: Namespace, network: Network, threads: int) -> Report:
     """Measure the backward convolutions."""
     report = Report([], (), options.composites)
     with Partner("tests.bench.peak", threads or cores()) as sgemm:
-        found = measure_convolutions(network.load(threads), options.composites[0], _rounds(options), sgemm)
+        rounds = Rounds().unless(options.rounds)
+        found = measure_convolutions(network.load(threads), options.composites[0], rounds, sgemm)
     report.convolutions[network.name] = [found]
     say(f"{network.name}, backward convolutions: {found.speed / GIGA:.0f} GFLOP/s")
     return report
@@ -94,8 +117,7 @@ def _peers(
 def _summary(row: Row) -> str:
     """Return what is said of a row while the bench runs."""
     each = Spread.of(row.explain, 1e3 / row.batch).median
-    threads = row.threads or "all"
-    what = f"{row.network}, {row.composite}, pictures {row.batch}, threads {threads}, rounds {len(row.explain)}"
+    what = f"{row.network}, {row.composite}, pictures {row.batch}, {_said(row.threads)}, rounds {len(row.explain)}"
     return f"{what}: {number(each)} ms, {row.ratio:.2f} × forward, backward {row.speed / GIGA:.0f} GFLOP/s"
 
 

@@ -94,7 +94,7 @@ class Report:
             lines.append(
                 [
                     network,
-                    f"{self.bounds[network]:.0f}",
+                    f"{self.bounds[network]:.0f}" if network in self.bounds else NOTHING,
                     *(NOTHING if peak is None else f"{peak:.0f}" for peak in peaks),
                 ]
             )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import tempfile
 from argparse import Namespace
 from pathlib import Path
+from subprocess import CalledProcessError
 
 from lrptool import LrpError
 from tests.bench import machine
-from tests.bench.alone import convolutions_alone, libraries, rows_alone, say
+from tests.bench.alone import ENDED, convolutions_alone, libraries, rows_alone, say
 from tests.bench.networks import Network, prepare
 from tests.bench.processes import cold_seconds, help_seconds, high_water, warm_seconds
 from tests.bench.report import Report
-from tests.bench.timing import PROCESS_ROUNDS, Rounds, Spread
+from tests.bench.timing import PROCESS_ROUNDS, Spread
 
 BY_LAYER = "vgg16"
 """The network whose backward convolutions are measured one by one; where it is not among them, the last one."""
@@ -31,11 +32,11 @@ class Bench:
 
     def __init__(self, options: Namespace, folder: Path) -> None:
         self._options, self._folder = options, folder
-        self._rounds = Rounds.exactly(options.rounds) if options.rounds else PROCESS_ROUNDS
+        self._rounds = PROCESS_ROUNDS.unless(options.rounds)
         self.report = Report(machine.description(machine.load_average()), libraries(options), options.composites)
 
     def run(self) -> Report:
-        """Measure network by network; one that cannot be loaded costs a line."""
+        """Measure network by network; one that cannot be loaded, or takes too much memory, costs a line."""
         names = self._options.networks
         by_layer = BY_LAYER if BY_LAYER in names else names[-1]
         for name in names:
@@ -46,6 +47,10 @@ class Bench:
                     reason = str(error).replace(f"{folder}/", "")
                     say(f"{name} is left out: {reason}")
                     self.report.note(f"left out: {reason}", name)
+                except CalledProcessError as error:
+                    if error.returncode >= 0:
+                        raise
+                    self.report.note(f"{ENDED}: lrptool explain", name)
         self.report.processes["lrptool --help"] = help_seconds(self._rounds)
         return self.report
 

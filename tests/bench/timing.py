@@ -38,6 +38,10 @@ class Rounds:
     def exactly(cls, count: int) -> Rounds:
         return cls(count, count)
 
+    def unless(self, count: int | None) -> Rounds:
+        """Return these, or exactly so many where somebody asked for that."""
+        return Rounds.exactly(count) if count else self
+
     def enough(self, count: int, elapsed: float) -> bool:
         """Whether `count` rounds in `elapsed` seconds will do."""
         if count > self.least:
