@@ -255,7 +255,8 @@ def test_whole_processes_that_are_killed_cost_a_line(
 
 def test_nobody_goes_on_measuring_for_one_who_is_gone() -> None:
     code = "from tests import test_bench; test_bench.alone._alone('', test_bench.linger, None, None)"
-    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    command, pipe = [sys.executable, "-c", code], subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None
         child = int(process.stdout.readline())
         process.kill()
