@@ -168,6 +168,23 @@ def test_several_targets_cost_one_forward_pass_and_are_the_same() -> None:
         np.testing.assert_array_equal(together.relevance, lenet().explain(DIGIT, target).relevance)
 
 
+@pytest.mark.parametrize(("room", "runs"), [(2.5, [2, 2, 2, 2, 2]), (0.5, [1] * 10), (1000, [8, 2])])
+def test_large_activations_are_worked_on_in_smaller_runs(
+    monkeypatch: pytest.MonkeyPatch, room: float, runs: list[int]
+) -> None:
+    model = lenet().with_threads(1)
+    program = model.program("epsilon")
+    handed = [v for name, v in program.forward(model.read(DIGIT)).items() if name != program.graph.input.name]
+    monkeypatch.setattr("lrptool.engine.program._BLOCK", int(room * sum(v.nbytes for v in handed)))
+    found, forward = [], program.forward
+    monkeypatch.setattr(program, "forward", lambda x: (found.append(len(x)), forward(x))[1])
+    x = model.read(PICTURES)
+    np.testing.assert_array_equal(model.explain(x, 3, "epsilon").target, 3)
+    assert found == runs
+    model.explain(x, 3, "epsilon", batch_size=10)
+    assert found[len(runs) :] == [10]
+
+
 @pytest.mark.parametrize("composite", ["epsilon", "epsilon-plus-flat", "lrp-cmp", "deep-taylor"])
 def test_a_batch_equals_its_items(composite: str) -> None:
     x = lenet().read(PICTURES)

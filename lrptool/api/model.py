@@ -246,7 +246,7 @@ class Model:
         against: Target | None = None,
         audit: bool = False,
         keep: Sequence[str] = (),
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
     ) -> Explanation:
         """Explain one class per picture.
 
@@ -266,8 +266,8 @@ class Model:
             Keep the ledger: relevance in and out of every node, and what took the difference.
         keep : sequence of str
             Further tensors whose relevance is wanted.
-        batch_size : int
-            Pictures per run.
+        batch_size : int, optional
+            Pictures per run; by default 8, or fewer where their activations are large.
 
         Returns
         -------
@@ -299,7 +299,7 @@ class Model:
         against: Target | None = None,
         audit: bool = False,
         keep: Sequence[str] = (),
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
     ) -> list[Explanation]:
         """Explain several targets with one forward pass; like `explain`, one explanation per target."""
         values, program = self.read(x), self.program(composite)
@@ -312,7 +312,7 @@ class Model:
             raise InputError(f"model '{self.name}' has no tensor '{unknown[0]}'", hint="lrptool inspect lists them")
         parts: list[list[Explanation]] = [[] for _ in targets]
         done = 0
-        for chunk in _chunks(values, batch_size):
+        for chunk in _chunks(values, batch_size or min(BATCH_SIZE, program.comfortable())):
             activations = program.forward(chunk)
             part = slice(done, done + len(chunk))
             for pieces, target in zip(parts, wanted, strict=True):

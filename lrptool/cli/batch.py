@@ -58,7 +58,7 @@ class Shard(click.ParamType):  # type: ignore[type-arg]  # generic only in newer
 @click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
 @click.option("--json", "as_json", is_flag=True, help="Print every line of the manifest as it comes.")
 @click.option("--force", is_flag=True, help="Begin anew, whatever is in the folder.")
-@pace_options(4)
+@pace_options("4")
 @picture_options
 @quiet_options
 def command(inputs: tuple[str, ...], **given: Any) -> int:

@@ -35,7 +35,7 @@ from lrptool.cli.talk import compiling, notes
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per result.")
 @click.option("--audit", is_flag=True, help="Print relevance in and out of every node, and what took the difference.")
 @click.option("--force", is_flag=True, help="Replace files that are there already.")
-@pace_options(8)
+@pace_options("8, or fewer where activations are large")
 @picture_options
 @quiet_options
 def command(images: tuple[str, ...], **given: Any) -> int:

@@ -177,8 +177,8 @@ def look_options(function: _F) -> _F:
     )(function)
 
 
-def pace_options(batch_size: int) -> Callable[[_F], _F]:
-    """Return what adds how much is computed at a time; by default so many pictures."""
+def pace_options(batch_size: str) -> Callable[[_F], _F]:
+    """Return what adds how much is computed at a time; the default is given in words."""
     together = f"Pictures computed together.  [default: {batch_size}]"
     return _stack(
         click.option("--batch-size", type=click.IntRange(1), help=together),

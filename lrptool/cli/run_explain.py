@@ -35,12 +35,12 @@ class Wishes:
     destination: Destination
     as_json: bool
     audit: bool
-    batch_size: int
+    batch_size: int | None
 
     @classmethod
     def of(cls, given: Mapping[str, Any], images: Sequence[str]) -> Wishes:
         """Return the wishes that the options express; a usage error where they contradict each other."""
-        from lrptool.api import BATCH_SIZE, Style  # noqa: PLC0415
+        from lrptool.api import Style  # noqa: PLC0415
 
         if given["top"] and given["targets"]:
             raise click.UsageError("--top and --target exclude each other")
@@ -65,7 +65,7 @@ class Wishes:
             destination=destination,
             as_json=given["as_json"],
             audit=given["audit"],
-            batch_size=given["batch_size"] or BATCH_SIZE,
+            batch_size=given["batch_size"],
         )
 
     def kinds(self) -> tuple[tuple[str, str], ...]:
@@ -79,7 +79,7 @@ class Wishes:
 
 def run(model: Model, images: Sequence[str], composite: Composite | None, wishes: Wishes) -> int:
     """Explain every picture; return the exit code."""
-    from lrptool.api import wanted  # noqa: PLC0415
+    from lrptool.api import BATCH_SIZE, wanted  # noqa: PLC0415
 
     model.program(composite)
     targets = wanted(wishes.targets, wishes.top, model.labels)
@@ -88,7 +88,8 @@ def run(model: Model, images: Sequence[str], composite: Composite | None, wishes
     done = 0
     limit = wishes.destination.limit
     # Where there is room for one result, a second picture has to be seen before the first is written.
-    size = max(2, wishes.batch_size) if limit else wishes.batch_size
+    size = wishes.batch_size or BATCH_SIZE
+    size = max(2, size) if limit else size
     for group in in_batches(read_sources(model, images), size):
         if isinstance(group, Failure):
             complain(group.error, group.name)

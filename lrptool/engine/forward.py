@@ -59,6 +59,11 @@ class Forward:
         self._bindings: dict[tuple[int, int], onnxruntime.IOBinding] = {}
         give_back()
 
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of the tensors handed out for one picture."""
+        return sum(prod(shape) for shape in self._items.values()) * np.dtype(np.float32).itemsize
+
     def __call__(self, x: Array) -> Mapping[str, Array]:
         """Return the chosen tensors for a batch, float32 (N, C, H, W)."""
         x = np.ascontiguousarray(x, np.float32)

@@ -21,6 +21,12 @@ from lrptool.kernels import give_back
 from lrptool.ops import Values, operator
 from lrptool.rules import Composite
 
+_BLOCK = 1 << 29
+"""Bytes of activations worked on at a time, where one picture's are not more.
+
+With more, all of it comes from memory and goes there: sixteen pictures of VGG-16 at a time, with epsilon-plus, took 1.8
+times as long per picture as four.
+"""
 _PLANS = 4
 """Schedules kept, for as many sizes of batch."""
 
@@ -73,6 +79,10 @@ class Program:
         """
         activations = sum(prod(spec.array_shape(1)) for spec in self.graph.tensors.values())
         return 4 * (2 * activations + self._plan(1, np.dtype(np.float32)).schedule.arena)
+
+    def comfortable(self) -> int:
+        """Return how many pictures at a time are quickest, given that there are enough."""
+        return max(1, _BLOCK // max(1, self._forward.item_bytes))
 
     def forward(self, x: Values) -> Activations:
         """Return the output and every activation the walk looks at, for a batch float32 (N, C, H, W)."""
