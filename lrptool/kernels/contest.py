@@ -1,15 +1,17 @@
-"""Which value of a window is the largest, and what each value wins, as vector code that keeps results in registers.
+"""Which value of a window is the largest, and what each value gets from its windows, as vector code.
 
 A loop over one of a window's places after the other keeps its running maximum in memory: five accesses for each value,
 where one is enough.
 
-Operands are addresses, of values of the kind of `like` or, for tables, of int64; tables have one row per place of a
-window.
+Maps lie in rows of as many values as windows fit in, times the stride: then the values that one place of the windows
+meets are every stride-th of a flat vector, and so are the values whose windows are the same.
+
+Operands are addresses, of values of the kind of `like` or, for tables of offsets, of int64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -17,9 +19,12 @@ from numba import types
 from numba.extending import intrinsic
 
 from lrptool.kernels.lanes import emit_stretch, pointer, size_of, spread
+from lrptool.kernels.shuffles import every_second, in_turn
 
 _I64 = ir.IntType(64)
 _ENTRY = ir.Constant(_I64, 8)
+_SHUFFLED = (1, 2)
+"""Strides whose values are taken a register at a time; with others it is one value after the other."""
 
 
 def _entry(builder: Any, table: Any, k: Any) -> Any:
@@ -28,92 +33,153 @@ def _entry(builder: Any, table: Any, k: Any) -> Any:
     return builder.load(builder.inttoptr(address, _I64.as_pointer()))
 
 
-def _loop(builder: Any, count: Any, starts: list[Any], step: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
-    """Emit a loop over `count` ≥ 1 rows that turns running values into others; return the last ones."""
+def _number(builder: Any, table: Any, k: Any, vector: ir.VectorType, size: Any) -> Any:
+    """A register of the value in some row of a table of values: comparing takes it from memory as it is."""
+    address = builder.add(table, builder.mul(k, size))
+    return spread(builder, builder.load(builder.inttoptr(address, vector.element.as_pointer())), vector)
+
+
+def _loop(builder: Any, low: Any, high: Any, starts: list[Any], step: Callable[[Any, list[Any]], list[Any]]) -> Any:
+    """Emit a loop over rows [low, high) that turns running values into others; return the last ones."""
     before = builder.block
     body, behind = (builder.append_basic_block(name) for name in ("row", "rows"))
-    builder.branch(body)
+    builder.cbranch(builder.icmp_signed("<", low, high), body, behind)
     builder.position_at_end(body)
     k = builder.phi(_I64)
     running = [builder.phi(start.type) for start in starts]
     results = step(k, list(running))
     following = builder.add(k, ir.Constant(_I64, 1))
-    for phi, start, result in zip([k, *running], [ir.Constant(_I64, 0), *starts], [following, *results], strict=True):
+    for phi, start, result in zip([k, *running], [low, *starts], [following, *results], strict=True):
         phi.add_incoming(start, before)
         phi.add_incoming(result, builder.block)
-    builder.cbranch(builder.icmp_signed("<", following, count), body, behind)
+    last = builder.block
+    builder.cbranch(builder.icmp_signed("<", following, high), body, behind)
     builder.position_at_end(behind)
-    return results
+    ends = [builder.phi(start.type) for start in starts]
+    for end, start, result in zip(ends, starts, results, strict=True):
+        end.add_incoming(start, before)
+        end.add_incoming(result, last)
+    return ends
 
 
-def _converted(builder: Any, number: Any, vector: ir.VectorType) -> Any:
-    """A vector of an integer as values."""
-    return spread(builder, builder.sitofp(number, vector.element), vector)
+def _by_stride(
+    context: Any, builder: Any, kind: Any, count: Any, stride: Any, body: Callable[[ir.VectorType, Any, int], None]
+) -> None:
+    """Emit a stretch once for every stride that is taken a register at a time, and once value by value for the rest.
+
+    The last argument of `body` is the stride, or 0 for any other.
+    """
+    behind = builder.append_basic_block("behind")
+    for known in (*_SHUFFLED, 0):
+        then, other = (builder.append_basic_block(name) for name in ("this", "other"))
+        fits = builder.icmp_signed("==", stride, ir.Constant(_I64, known)) if known else ir.Constant(ir.IntType(1), 1)
+        builder.cbranch(fits, then, other)
+        builder.position_at_end(then)
+        emit_stretch(
+            context,
+            builder,
+            kind,
+            count,
+            lambda vector, at, known=known: body(vector, at, known),  # type: ignore[misc]
+            again=True,
+            single=not known,
+        )
+        builder.branch(behind)
+        builder.position_at_end(other)
+    builder.unreachable()
+    builder.position_at_end(behind)
+
+
+def _wide(vector: ir.VectorType, known: int) -> ir.VectorType:
+    """The vector that holds a register of values of every place within a stride."""
+    return ir.VectorType(vector.element, vector.count * max(1, known))
 
 
 @intrinsic
-def compete(typingctx, values, offsets, places, winners, count, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def compete(typingctx, values, offsets, numbers, places, winners, count, stride, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """Write, for each of `count` windows, which of its `places` has the first maximum.
 
-    Values of a place lie `offsets` from `values` on, one per window. A window without any value above −∞ has no winner:
-    −1.
+    Values of a place lie `offsets`, one row for each, from `values` on, `stride` from window to window; `numbers` are
+    values that stand for the places, none of them negative. A window without any value above −∞ has no winner: −1.
     """
     kind = like.dtype
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        values, offsets, places, winners, count, _ = args
+        values, offsets, numbers, places, winners, count, stride, _ = args
         size = ir.Constant(_I64, size_of(kind))
 
-        def body(vector: ir.VectorType, at: Any) -> None:
+        def body(vector: ir.VectorType, at: Any, known: int) -> None:
+            first = builder.mul(at, stride)
+
             def step(k: Any, running: list[Any]) -> list[Any]:
                 best, winner = running
-                offset = builder.add(at, builder.mul(_entry(builder, offsets, k), size))
-                value = builder.load(pointer(builder, values, offset, vector), align=size_of(kind))
+                offset = builder.add(first, builder.mul(_entry(builder, offsets, k), size))
+                value = builder.load(pointer(builder, values, offset, _wide(vector, known)), align=size_of(kind))
+                value = every_second(builder, value, 0) if known == 2 else value
                 wins = builder.fcmp_ordered(">", value, best)
                 return [
                     builder.select(wins, value, best),
-                    builder.select(wins, _converted(builder, k, vector), winner),
+                    builder.select(wins, _number(builder, numbers, k, vector, size), winner),
                 ]
 
             starts = [ir.Constant(vector, [number] * vector.count) for number in (float("-inf"), -1.0)]
-            _, winner = _loop(builder, places, starts, step)
+            _, winner = _loop(builder, ir.Constant(_I64, 0), places, starts, step)
             builder.store(winner, pointer(builder, winners, at, vector), align=size_of(kind))
 
-        emit_stretch(context, builder, kind, count, body, again=True)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 5, like), generate
-
-
-@intrinsic
-def collect(typingctx, relevance, winners, shifts, numbers, places, target, count, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Write, for each of `count` values, the relevance of the windows it has won.
-
-    It is place `numbers` of the window `shifts` before it, one row for each of the `places` it can have.
-    """
-    kind = like.dtype
-
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        relevance, winners, shifts, numbers, places, target, count, _ = args
-        size = ir.Constant(_I64, size_of(kind))
-
-        def body(vector: ir.VectorType, at: Any) -> None:
-            zero = ir.Constant(vector, [0.0] * vector.count)
-
-            def step(k: Any, running: list[Any]) -> list[Any]:
-                offset = builder.sub(at, builder.mul(_entry(builder, shifts, k), size))
-                won, winner = (
-                    builder.load(pointer(builder, address, offset, vector), align=size_of(kind))
-                    for address in (relevance, winners)
-                )
-                number = _converted(builder, _entry(builder, numbers, k), vector)
-                is_won = builder.fcmp_ordered("==", winner, number)
-                return [builder.fadd(running[0], builder.select(is_won, won, zero))]
-
-            (total,) = _loop(builder, places, [zero], step)
-            builder.store(total, pointer(builder, target, at, vector), align=size_of(kind))
-
-        emit_stretch(context, builder, kind, count, body, again=True)
+        _by_stride(context, builder, kind, count, stride, body)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 7, like), generate
+
+
+def _collected(builder: Any, kind: Any, vector: ir.VectorType, at: Any, operands: Sequence[Any], rows: Any) -> Any:
+    """A register of what values get from their windows; `rows` of the tables say which these are."""
+    relevance, winners, shifts, numbers = operands
+    size, zero = ir.Constant(_I64, size_of(kind)), ir.Constant(vector, [0.0] * vector.count)
+
+    def step(k: Any, running: list[Any]) -> list[Any]:
+        offset = builder.sub(at, builder.mul(_entry(builder, shifts, k), size))
+        found = builder.load(pointer(builder, relevance, offset, vector), align=size_of(kind))
+        if winners is not None:
+            winner = builder.load(pointer(builder, winners, offset, vector), align=size_of(kind))
+            number = _number(builder, numbers, k, vector, size)
+            found = builder.select(builder.fcmp_ordered("==", winner, number), found, zero)
+        return [builder.fadd(running[0], found)]
+
+    (total,) = _loop(builder, *rows, [zero], step)
+    return total
+
+
+def _make_collect(*, won: bool) -> Any:
+    """Return what sums the relevance of windows for each of their values, or of those windows alone that it has won."""
+
+    @intrinsic
+    def collect(typingctx, relevance, winners, shifts, numbers, low, middle, high, target, count, stride, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        kind = like.dtype
+
+        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+            relevance, winners, shifts, numbers, low, middle, high, target, count, stride, _ = args
+            operands = (relevance, winners if won else None, shifts, numbers)
+
+            def body(vector: ir.VectorType, at: Any, known: int) -> None:
+                found = _collected(builder, kind, vector, at, operands, (low, middle))
+                if known == 2:
+                    second = _collected(builder, kind, vector, at, operands, (middle, high))
+                    found = in_turn(builder, found, second)
+                place = pointer(builder, target, builder.mul(at, stride), found.type)
+                builder.store(found, place, align=size_of(kind))
+
+            _by_stride(context, builder, kind, count, stride, body)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 10, like), generate
+
+    return collect
+
+
+collect_won, collect_all = _make_collect(won=True), _make_collect(won=False)
+"""Write, for every stride-th of the values from `target` on, the sum of the relevance of `count` windows each.
+
+Such a value is place `numbers` of the window `shifts` before it, in rows [low, middle) of these tables, of which the
+first holds values. With a stride of 2 rows [middle, high) are for the values between.
+"""

@@ -31,13 +31,16 @@ Body = Callable[[ir.VectorType, Any], None]
 """Emits the code for one vector; the second argument is how many bytes it lies behind the beginning."""
 
 
-def emit_stretch(context: Any, builder: Any, kind: Any, count: Any, body: Body, *, again: bool) -> None:
+def emit_stretch(
+    context: Any, builder: Any, kind: Any, count: Any, body: Body, *, again: bool, single: bool = False
+) -> None:
     """Emit the loop over whole registers, and its parts for what is left.
 
-    Where values may be written `again`, the last register overlaps the one before.
+    Where values may be written `again`, the last register overlaps the one before. Registers of a `single` value take
+    one after the other.
     """
     element, size = context.get_value_type(kind), _SIZES[kind]
-    lanes = REGISTER // size
+    lanes = 1 if single else REGISTER // size
     done = cgutils.alloca_once_value(builder, ir.Constant(_I64, 0))
 
     def step(width: int) -> None:
@@ -54,6 +57,8 @@ def emit_stretch(context: Any, builder: Any, kind: Any, count: Any, body: Body, 
     step(lanes)
     builder.branch(test)
     builder.position_at_end(rest)
+    if single:
+        return
     with builder.if_then(builder.icmp_signed("!=", whole, count)):
         if again:
             _emit_overlapping(builder, count, lanes, step, done)
@@ -110,6 +115,24 @@ def _factor(builder: Any, x: Any, part: Any) -> Any:
     negative = builder.select(builder.fcmp_ordered(">=", x, zero), zero, x)
     signed = builder.select(_is(builder, part, 2), positive, builder.select(_is(builder, part, 3), negative, x))
     return builder.select(_is(builder, part, 0), one, signed)
+
+
+@intrinsic
+def copy_lanes(typingctx, source, target, count, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Write what is at `source` to `target`; the two do not overlap."""
+    kind = like.dtype
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        source, target, count, _ = args
+
+        def body(vector: ir.VectorType, offset: Any) -> None:
+            values = builder.load(pointer(builder, source, offset, vector), align=_SIZES[kind])
+            builder.store(values, pointer(builder, target, offset, vector), align=_SIZES[kind])
+
+        emit_stretch(context, builder, kind, count, body, again=True)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 3, like), generate
 
 
 @intrinsic

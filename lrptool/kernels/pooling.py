@@ -13,6 +13,7 @@ from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
 from lrptool.kernels.records import ONE, ROUTE, SPREAD
 from lrptool.kernels.schedule import Schedule
+from lrptool.kernels.simd import REGISTER
 
 Values = NDArray[np.floating[Any]]
 
@@ -58,24 +59,28 @@ class Windows:
             "left": self.start[1],
         }
 
-    def phase(self) -> int:
-        """Values of one of the phases a map is taken apart into."""
+    def layout(self) -> int:
+        """Windows there is room for in a map of them: every place of the last ones and the whole map are in it."""
         rows, cols = (
-            out + (k - 1) // stride for out, k, stride in zip(self.out_size, self.kernel, self.strides, strict=True)
+            max(out + (k - 1) // stride, -(-(start + size) // stride))
+            for out, k, stride, start, size in zip(
+                self.out_size, self.kernel, self.strides, self.start, self.in_size, strict=True
+            )
         )
         return rows * cols
 
     def together(self) -> int:
         """Maps that are worked on at a time."""
-        return max(1, _TOGETHER // self.phase())
+        return max(1, _TOGETHER // self.layout())
 
     def scratch(self, maps: int) -> int:
-        """Values of scratch maps need: two copies in phases, two vectors of windows, and one map as it stands.
+        """Values of scratch maps need: two copies with what is around them, two of their windows, one as it stands.
 
-        Before either vector stand as many values as windows lie before the last place of a window.
+        Before windows stand as many values as lie before the last place of a window, and at the end a register.
         """
-        phases = self.strides[0] * self.strides[1]
-        return maps * (2 * phases + 2) * self.phase() + 2 * self.phase() + self.in_size[0] * self.in_size[1]
+        places = self.strides[0] * self.strides[1]
+        size = self.in_size[0] * self.in_size[1]
+        return maps * (2 * places + 2) * self.layout() + 2 * self.layout() + size + REGISTER
 
 
 def add_route(schedule: Schedule, windows: Windows, x: Place, r: Place, out: Place, *, accumulate: bool) -> None:

@@ -31,7 +31,8 @@ def _weigh_at(task, packs, values, x, apart, n, channel, channels, size, begin, 
     out = address_at(places[task.out], n, skip, bases, like)
     target = out if task.keep else values
     target_apart = step if task.keep else apart
-    for c in range(channels):
+    # Values that stay where they are, as they are, need no pass over them.
+    for c in range(channels if task.keep or task.part or task.accumulate else 0):
         own = values + c * apart
         factor = x + c * step if task.part else own
         old = out + c * step if task.accumulate else own
