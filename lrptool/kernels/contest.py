@@ -132,7 +132,9 @@ def compete(typingctx, values, offsets, numbers, places, winners, count, stride,
     return types.void(*[types.int64] * 7, like), generate
 
 
-def _collected(builder: Any, kind: Any, vector: ir.VectorType, at: Any, operands: Sequence[Any], rows: Any) -> Any:
+def _collected(
+    builder: Any, kind: Any, vector: ir.VectorType, at: Any, operands: Sequence[Any], rows: tuple[Any, Any]
+) -> Any:
     """A register of what values get from their windows; `rows` of the tables say which these are."""
     relevance, winners, shifts, numbers = operands
     size, zero = ir.Constant(_I64, size_of(kind)), ir.Constant(vector, [0.0] * vector.count)

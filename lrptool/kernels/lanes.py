@@ -97,26 +97,6 @@ def spread(builder: Any, scalar: Any, vector: ir.VectorType) -> Any:
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_I32, vector.count), [0] * vector.count))
 
 
-def _number(vector: ir.VectorType, value: float) -> Any:
-    """A constant vector of one value."""
-    return ir.Constant(vector, [value] * vector.count)
-
-
-def _is(builder: Any, scalar: Any, value: int) -> Any:
-    """Whether an integer is some value."""
-    return builder.icmp_signed("==", scalar, ir.Constant(scalar.type, value))
-
-
-def _factor(builder: Any, x: Any, part: Any) -> Any:
-    """The part of x, numbered as in `records`."""
-    zero, one = _number(x.type, 0.0), _number(x.type, 1.0)
-    # NaN stays what it is: relevance that is not finite is to be found.
-    positive = builder.select(builder.fcmp_ordered("<=", x, zero), zero, x)
-    negative = builder.select(builder.fcmp_ordered(">=", x, zero), zero, x)
-    signed = builder.select(_is(builder, part, 2), positive, builder.select(_is(builder, part, 3), negative, x))
-    return builder.select(_is(builder, part, 0), one, signed)
-
-
 @intrinsic
 def copy_lanes(typingctx, source, target, count, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """Write what is at `source` to `target`; the two do not overlap."""
@@ -133,81 +113,3 @@ def copy_lanes(typingctx, source, target, count, like):  # type: ignore[no-untyp
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 3, like), generate
-
-
-@intrinsic
-def weigh_lanes(typingctx, values, x, old, target, count, part, accumulate, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Write values · the part of x, plus what is at `old` if `accumulate`, to `target`."""
-    kind = like.dtype
-
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        values, x, old, target, count, part, accumulate = args[:7]
-        align = _SIZES[kind]
-
-        def body(vector: ir.VectorType, offset: Any) -> None:
-            v, factor, before = (
-                builder.load(pointer(builder, address, offset, vector), align=align) for address in (values, x, old)
-            )
-            result = builder.fmul(v, _factor(builder, factor, part))
-            summed = builder.fadd(result, before)
-            result = builder.select(cgutils.is_not_null(builder, accumulate), summed, result)
-            builder.store(result, pointer(builder, target, offset, vector), align=align)
-
-        emit_stretch(context, builder, kind, count, body, again=False)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 7, like), generate
-
-
-def _stable(builder: Any, d: Any, epsilon: Any, clip: Any) -> Any:
-    """The denominator kept away from zero; sign(0) = +1."""
-    below = builder.fcmp_ordered("<", d, _number(d.type, 0.0))
-    minus = builder.fsub(_number(d.type, -0.0), epsilon)
-    signed = builder.select(below, minus, epsilon)
-    small = builder.fcmp_ordered("<", builder.select(below, builder.fsub(_number(d.type, -0.0), d), d), epsilon)
-    return builder.select(clip, builder.select(small, signed, d), builder.fadd(d, signed))
-
-
-@intrinsic
-def fraction_lanes(typingctx, r, den, z, target, count, epsilon, coefficient, clip, where, normalised, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Write coefficient · r / (den ± epsilon) to `target`, zero where z has the other sign; see `Fraction`.
-
-    Returns whether anything in it is not zero; NaN is not, so that it is not taken for dead.
-    """
-    kind = like.dtype
-
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        r, den, z, target, count, epsilon, coefficient, clip, where, normalised = args[:10]
-        align = _SIZES[kind]
-        found = cgutils.alloca_once_value(builder, ir.Constant(_I32, 0))
-        clipped, divides = cgutils.is_not_null(builder, clip), cgutils.is_not_null(builder, normalised)
-
-        def body(vector: ir.VectorType, offset: Any) -> None:
-            relevance, d, sign = (
-                builder.load(pointer(builder, address, offset, vector), align=align) for address in (r, den, z)
-            )
-            zero = _number(vector, 0.0)
-            stable = _stable(builder, d, spread(builder, epsilon, vector), clipped)
-            s = builder.fmul(relevance, spread(builder, coefficient, vector))
-            s = builder.fdiv(s, builder.select(divides, stable, _number(vector, 1.0)))
-            for number, wrong in ((1, "<="), (2, ">=")):
-                out = builder.and_(
-                    builder.fcmp_ordered(wrong, sign, zero),
-                    _repeat(builder, _is(builder, where, number), vector.count),
-                )
-                s = builder.select(out, zero, s)
-            builder.store(s, pointer(builder, target, offset, vector), align=align)
-            alive = builder.bitcast(builder.fcmp_unordered("!=", s, zero), ir.IntType(vector.count))
-            some = builder.icmp_unsigned("!=", alive, ir.Constant(alive.type, 0))
-            builder.store(builder.or_(builder.load(found), builder.zext(some, _I32)), found)
-
-        emit_stretch(context, builder, kind, count, body, again=True)
-        return builder.zext(builder.load(found), _I64)
-
-    numbers = [types.int64] * 5 + [like.dtype] * 2 + [types.int64] * 3
-    return types.int64(*numbers, like), generate
-
-
-def _repeat(builder: Any, flag: Any, count: int) -> Any:
-    """A vector of one flag."""
-    return spread(builder, flag, ir.VectorType(ir.IntType(1), count))

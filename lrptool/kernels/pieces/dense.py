@@ -6,7 +6,8 @@ import numpy as np
 
 from lrptool.kernels.atomic import address_at, address_of, take, values_at
 from lrptool.kernels.jit import kernel
-from lrptool.kernels.lanes import weigh_lanes
+from lrptool.kernels.pieces.onward import NOTHING, SINGLE
+from lrptool.kernels.rows import weigh_lanes
 from lrptool.kernels.team import CLOSED, enter, leave
 
 _ROWS = 8
@@ -110,7 +111,9 @@ def dense_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyp
             values = address_of(sums[n * width : (n + 1) * width])
             x = address_at(places[task.x], n, low, bases, own) if task.part else values
             out = address_at(places[task.out], n, low, bases, own)
-            weigh_lanes(values, x, out if task.accumulate else values, out, width, task.part, task.accumulate, own)
+            operands = (values, x, out if task.accumulate else values, out)
+            apart = (NOTHING, NOTHING, NOTHING, NOTHING)
+            weigh_lanes(operands, apart, SINGLE, width, task.part, task.accumulate, own)
 
 
 @kernel(entry=True)

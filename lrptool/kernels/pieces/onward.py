@@ -6,7 +6,7 @@ import numpy as np
 
 from lrptool.kernels.atomic import address_at, address_of, array_at, values_at
 from lrptool.kernels.jit import kernel
-from lrptool.kernels.lanes import fraction_lanes
+from lrptool.kernels.rows import fraction_lanes
 
 NOTHING, SINGLE = np.int64(0), np.int64(1)
 """Numbers as arguments: a literal would be part of a kernel's type, and have it compiled once more."""
@@ -17,7 +17,8 @@ def fractions_of(task, item, skip, places, bases, out):  # type: ignore[no-untyp
     """Fill `out` with a task's fractions of one item, from value `skip` of it on; see `Fraction`."""
     r = address_at(places[task.r], item, skip, bases, out)
     den, z, epsilon = _operands(task, item, skip, r, places, bases, out)
-    _fractions(task, r, den, z, epsilon, address_of(out), out.size, out)
+    apart = (NOTHING, NOTHING, NOTHING, NOTHING)
+    _fractions(task, (r, den, z, address_of(out)), apart, NOTHING, SINGLE, out.size, epsilon, out)
 
 
 @kernel()
@@ -30,10 +31,10 @@ def _operands(task, item, skip, r, places, bases, like):  # type: ignore[no-unty
 
 
 @kernel()
-def _fractions(task, r, den, z, epsilon, target, count, like):  # type: ignore[no-untyped-def]
-    """Write a task's fractions of operands at some addresses; return whether anything is not zero."""
-    coefficient = like.dtype.type(task.coefficient)
-    return fraction_lanes(r, den, z, target, count, epsilon, coefficient, task.clip, task.where, task.normalised, like)
+def _fractions(task, operands, apart, alive, rows, count, epsilon, like):  # type: ignore[no-untyped-def]
+    """Write a task's fractions of operands at some addresses; see `fraction_lanes`."""
+    form = (task.clip, task.where, task.normalised)
+    fraction_lanes(operands, apart, alive, rows, count, epsilon, like.dtype.type(task.coefficient), form, like)
 
 
 @kernel()
@@ -61,32 +62,15 @@ def clear_around(task, plane, y, x, count, like):  # type: ignore[no-untyped-def
 
 
 @kernel()
-def _stretch(task, p, left):  # type: ignore[no-untyped-def]
-    """Where value p of a map lies in its plane, how many of the `left` following lie behind it, and p's row and column.
-
-    Row and column are 0 where planes are columnar.
-    """
-    if task.column:
-        column = p // task.column
-        at = column * task.slots * task.column + p - column * task.column
-        return at, min(left, (column + 1) * task.column - p), 0, 0
-    y = p // task.width
-    x = p - y * task.width
-    return (task.top + y) * task.cols + task.left + x, min(left, task.width - x), y, x
-
-
-@kernel()
 def _slot(task, c):  # type: ignore[no-untyped-def]
-    """Number of a channel's plane among an item's, and where the plane begins."""
-    if task.groups == 1:
-        number, group = task.slot + c, 0
-    else:
-        each = task.channels // task.groups
-        group = c // each
-        number = group * task.slots + task.slot + c - group * each
+    """Number of a channel's plane among an item's, where the plane begins, and how far the group's next lies behind."""
+    each = task.channels // task.groups
+    group = 0 if task.groups == 1 else c // each
+    inside = task.slot + c - group * each
+    number = group * task.slots + inside
     if task.column:
-        return number, group * task.plane_values + (number - group * task.slots) * task.column
-    return number, number * task.plane_values
+        return number, group * task.plane_values + inside * task.column, task.column
+    return number, number * task.plane_values, task.plane_values
 
 
 @kernel()
@@ -97,25 +81,43 @@ def hand_on(task, n, channel, channels, begin, r, x, apart, count, places, bases
     following channel `apart` from it; with `den_is_x` or `z_is_x` these are at address `x`, likewise. Stretches may be
     handed on in any order; who hands on the ends of rows clears what lies between.
     """
-    item, size = like.itemsize, task.height * task.width
     low, high = max(channel, task.shift), min(channel + channels, task.shift + task.channels)
+    each = task.channels // task.groups
+    while low < high:
+        # Planes of one group follow each other.
+        met = high - low if task.groups == 1 else min(high - low, each - (low - task.shift) % each)
+        skip = (low - channel) * apart
+        _hand_on(task, n, low - task.shift, met, begin, r + skip, x + skip, apart, count, places, bases, flags, like)
+        low += met
+
+
+@kernel()
+def _hand_on(task, n, first, rows, begin, r, x, apart, count, places, bases, flags, like):  # type: ignore[no-untyped-def]
+    """Do as `hand_on`, for channels of one group, from the task's channel `first` on."""
+    item, size = like.itemsize, task.height * task.width
+    den, z, epsilon = _operands(task, n, first * size + begin, r, places, bases, like)
+    den_apart = size * item if task.normalised else apart
+    z_apart = size * item if task.where else apart
+    den, den_apart = (x, apart) if task.den_is_x else (den, den_apart)
+    z, z_apart = (x, apart) if task.z_is_x else (z, z_apart)
+    number, skip, step = _slot(task, first)
+    plane = address_at(places[task.planes], n, skip, bases, like)
+    alive = address_of(flags) + task.flags + n * task.groups * task.slots + number
+    # Planes are rows apart in columns of one stretch each, or wider than the map.
+    length = task.column if task.column else task.width
+    y = begin // length
+    x_in = begin - y * length
     done = 0
-    while done < count and low < high:
-        p = begin + done
-        at, met, row, col = _stretch(task, p, count - done)
-        source = r + (low - channel) * apart + done * item
-        den, z, epsilon = _operands(task, n, (low - task.shift) * size + p, source, places, bases, like)
-        den_apart = size * item if task.normalised else apart
-        z_apart = size * item if task.where else apart
-        known = x + (low - channel) * apart + done * item
-        den, den_apart = (known, apart) if task.den_is_x else (den, den_apart)
-        z, z_apart = (known, apart) if task.z_is_x else (z, z_apart)
-        for c in range(low - task.shift, high - task.shift):
-            number, first = _slot(task, c)
-            plane = address_at(places[task.planes], n, first, bases, like)
-            if not task.column:
-                clear_around(task, plane, row, col, met, like)
-            if _fractions(task, source, den, z, epsilon, plane + at * item, met, like):
-                flags[task.flags + n * task.groups * task.slots + number] = 1
-            source, den, z = source + apart, den + den_apart, z + z_apart
-        done += met
+    while done < count:
+        met = min(count - done, length - x_in)
+        if task.column:
+            at = y * task.slots * task.column + x_in
+        else:
+            at = (task.top + y) * task.cols + task.left + x_in
+            if x_in + met == length or (y == 0 and x_in == 0):
+                for c in range(rows):
+                    clear_around(task, plane + c * step * item, y, x_in, met, like)
+        skip = done * item
+        operands = (r + skip, den + skip, z + skip, plane + at * item)
+        _fractions(task, operands, (apart, den_apart, z_apart, step * item), alive, rows, met, epsilon, like)
+        done, y, x_in = done + met, y + 1, 0

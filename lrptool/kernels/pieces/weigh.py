@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lrptool.kernels.atomic import address_at, address_of, values_at
 from lrptool.kernels.jit import kernel
-from lrptool.kernels.lanes import weigh_lanes
 from lrptool.kernels.pieces.onward import NOTHING, SINGLE, fractions_of, hand_on
+from lrptool.kernels.rows import weigh_lanes
 
 
 @kernel()
@@ -32,11 +32,11 @@ def _weigh_at(task, packs, values, x, apart, n, channel, channels, size, begin, 
     target = out if task.keep else values
     target_apart = step if task.keep else apart
     # Values that stay where they are, as they are, need no pass over them.
-    for c in range(channels if task.keep or task.part or task.accumulate else 0):
-        own = values + c * apart
-        factor = x + c * step if task.part else own
-        old = out + c * step if task.accumulate else own
-        weigh_lanes(own, factor, old, target + c * target_apart, count, task.part, task.accumulate, like)
+    if task.keep or task.part or task.accumulate:
+        factor, factor_apart = (x, step) if task.part else (values, apart)
+        old, old_apart = (out, step) if task.accumulate else (values, apart)
+        operands, steps = (values, factor, old, target), (apart, factor_apart, old_apart, target_apart)
+        weigh_lanes(operands, steps, channels, count, task.part, task.accumulate, like)
     for k in range(task.onward, task.onward + task.onwards):
         pack = packs[k]
         hand_on(pack, n, channel, channels, begin, target, x, target_apart, count, places, bases, flags, like)

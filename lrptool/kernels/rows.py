@@ -1,0 +1,174 @@
+"""Rows of a tile: results times a part of x, and fractions of relevance, as vector code.
+
+A tile has a dozen rows of two registers each. Whatever is asked about a row takes as long as its arithmetic, so it is
+asked once for all rows, and the forms that nearly all layers have get loops of their own.
+
+`places` are addresses of operands' first rows, of values of the kind of `like`, and `apart` how many bytes their next
+rows lie behind; operands that do not take part may be any that can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from lrptool.kernels.lanes import emit_stretch, pointer, size_of, spread
+
+_BYTE, _BIT, _I64 = ir.IntType(8), ir.IntType(1), ir.IntType(64)
+_ADDRESSES = types.UniTuple(types.int64, 4)
+
+
+def _number(vector: ir.VectorType, value: float) -> Any:
+    """A constant vector of one value."""
+    return ir.Constant(vector, [value] * vector.count)
+
+
+def _is(builder: Any, scalar: Any, value: int) -> Any:
+    """Whether an integer is some value."""
+    return builder.icmp_signed("==", scalar, ir.Constant(scalar.type, value))
+
+
+def _all(builder: Any, *conditions: Any) -> Any:
+    """Whether all of some conditions hold."""
+    found = conditions[0]
+    for condition in conditions[1:]:
+        found = builder.and_(found, condition)
+    return found
+
+
+def _in_each_row(builder: Any, rows: Any, places: Any, apart: Any, body: Callable[[Any, Sequence[Any]], None]) -> None:
+    """Emit a loop over rows; the body gets the row's number and its operands' addresses."""
+    operands = list(zip(cgutils.unpack_tuple(builder, places), cgutils.unpack_tuple(builder, apart), strict=True))
+    with cgutils.for_range(builder, rows, intp=_I64) as loop:
+        body(loop.index, [builder.add(first, builder.mul(loop.index, step)) for first, step in operands])
+
+
+def _factor(builder: Any, x: Any, part: Any) -> Any:
+    """The part of x, numbered as in `records`."""
+    zero, one = _number(x.type, 0.0), _number(x.type, 1.0)
+    # NaN stays what it is: relevance that is not finite is to be found.
+    positive = builder.select(builder.fcmp_ordered("<=", x, zero), zero, x)
+    negative = builder.select(builder.fcmp_ordered(">=", x, zero), zero, x)
+    signed = builder.select(_is(builder, part, 2), positive, builder.select(_is(builder, part, 3), negative, x))
+    return builder.select(_is(builder, part, 0), one, signed)
+
+
+@intrinsic
+def weigh_lanes(typingctx, places, apart, rows, count, part, accumulate, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Write values · the part of x, plus what is in `old` if `accumulate`, to a target, for `rows` of `count` values.
+
+    Operands are values, x, old and target.
+    """
+    kind = like.dtype
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        places, apart, rows, count, part, accumulate, _ = args
+        align = size_of(kind)
+        whole, adds = _is(builder, part, 1), cgutils.is_not_null(builder, accumulate)
+
+        def emit(factor: Callable[[Any], Any], result: Callable[[Any, Callable[[], Any]], Any]) -> None:
+            def row(_: Any, at: Sequence[Any]) -> None:
+                def body(vector: ir.VectorType, offset: Any) -> None:
+                    v, f = (builder.load(pointer(builder, at[k], offset, vector), align=align) for k in range(2))
+                    before = pointer(builder, at[2], offset, vector)
+                    found = result(builder.fmul(v, factor(f)), lambda: builder.load(before, align=align))
+                    builder.store(found, pointer(builder, at[3], offset, vector), align=align)
+
+                emit_stretch(context, builder, kind, count, body, again=False)
+
+            _in_each_row(builder, rows, places, apart, row)
+
+        with builder.if_else(builder.and_(whole, builder.not_(adds))) as (usual, other):
+            with usual:
+                emit(lambda f: f, lambda v, _: v)
+            with other:
+                emit(
+                    lambda f: _factor(builder, f, part),
+                    lambda v, before: builder.select(adds, builder.fadd(v, before()), v),
+                )
+        return context.get_dummy_value()
+
+    return types.void(_ADDRESSES, _ADDRESSES, *[types.int64] * 4, like), generate
+
+
+def _away_from_zero(builder: Any, d: Any, epsilon: Any) -> Any:
+    """Epsilon with the denominator's sign; sign(0) = +1."""
+    return builder.select(
+        builder.fcmp_ordered("<", d, _number(d.type, 0.0)), builder.fsub(_number(d.type, -0.0), epsilon), epsilon
+    )
+
+
+def _stable(builder: Any, d: Any, epsilon: Any, clip: Any) -> Any:
+    """The denominator kept away from zero."""
+    signed = _away_from_zero(builder, d, epsilon)
+    size = builder.select(builder.fcmp_ordered("<", d, _number(d.type, 0.0)), builder.fsub(_number(d.type, -0.0), d), d)
+    small = builder.fcmp_ordered("<", size, epsilon)
+    return builder.select(clip, builder.select(small, signed, d), builder.fadd(d, signed))
+
+
+@intrinsic
+def fraction_lanes(typingctx, places, apart, alive, rows, count, epsilon, coefficient, form, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Write coefficient · r / (den ± epsilon) to a target, zero where z has the other sign; see `Fraction`.
+
+    Operands are r, den, z and target; the form is whether to clip, where, and whether to divide. Bytes from address
+    `alive` on, if there is one, are set to 1 for `rows` of `count` values that are not all zero; NaN is not, so that it
+    is not taken for dead.
+    """
+    kind = like.dtype
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        places, apart, alive, rows, count, epsilon, coefficient, form, _ = args
+        clip, where, normalised = cgutils.unpack_tuple(builder, form)
+        align = size_of(kind)
+        clipped, divides = cgutils.is_not_null(builder, clip), cgutils.is_not_null(builder, normalised)
+
+        def emit(fraction: Callable[[ir.VectorType, Any, Callable[[int], Any]], Any]) -> None:
+            def row(number: Any, at: Sequence[Any]) -> None:
+                some = cgutils.alloca_once_value(builder, ir.Constant(_BIT, 0))
+
+                def body(vector: ir.VectorType, offset: Any) -> None:
+                    def load(k: int) -> Any:
+                        return builder.load(pointer(builder, at[k], offset, vector), align=align)
+
+                    s = fraction(vector, builder.fmul(load(0), spread(builder, coefficient, vector)), load)
+                    builder.store(s, pointer(builder, at[3], offset, vector), align=align)
+                    differs = builder.fcmp_unordered("!=", s, _number(vector, 0.0))
+                    bits = builder.bitcast(differs, ir.IntType(vector.count))
+                    found = builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+                    builder.store(builder.or_(builder.load(some), found), some)
+
+                emit_stretch(context, builder, kind, count, body, again=True)
+                with builder.if_then(_all(builder, builder.load(some), cgutils.is_not_null(builder, alive))):
+                    flag = builder.inttoptr(builder.add(alive, number), _BYTE.as_pointer())
+                    builder.store(ir.Constant(_BYTE, 1), flag)
+
+            _in_each_row(builder, rows, places, apart, row)
+
+        def shifted(vector: ir.VectorType, r: Any, load: Callable[[int], Any]) -> Any:
+            d = load(1)
+            return builder.fdiv(r, builder.fadd(d, _away_from_zero(builder, d, spread(builder, epsilon, vector))))
+
+        def any_form(vector: ir.VectorType, r: Any, load: Callable[[int], Any]) -> Any:
+            stable = _stable(builder, load(1), spread(builder, epsilon, vector), clipped)
+            s = builder.fdiv(r, builder.select(divides, stable, _number(vector, 1.0)))
+            zero, sign = _number(vector, 0.0), load(2)
+            for number, wrong in ((1, "<="), (2, ">=")):
+                asked = spread(builder, _is(builder, where, number), ir.VectorType(_BIT, vector.count))
+                s = builder.select(builder.and_(builder.fcmp_ordered(wrong, sign, zero), asked), zero, s)
+            return s
+
+        usual_form = _all(builder, divides, builder.not_(clipped), _is(builder, where, 0))
+        with builder.if_else(usual_form) as (usual, other):
+            with usual:
+                emit(shifted)
+            with other:
+                emit(any_form)
+        return context.get_dummy_value()
+
+    given = (_ADDRESSES, _ADDRESSES, *[types.int64] * 3, kind, kind, types.UniTuple(types.int64, 3), like)
+    return types.void(*given), generate
