@@ -6,19 +6,22 @@ where one is enough.
 Maps lie in rows of as many values as windows fit in, times the stride: then the values that one place of the windows
 meets are every stride-th of a flat vector, and so are the values whose windows are the same.
 
+What is written may end up to a register later, and what is read is there that far.
+
 Operands are addresses, of values of the kind of `like` or, for tables of offsets, of int64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from lrptool.kernels.lanes import emit_stretch, pointer, size_of, spread
+from lrptool.kernels.lanes import Lanes, emit_roomy, pointer, size_of, spread
 from lrptool.kernels.shuffles import every_second, in_turn
 
 _I64 = ir.IntType(64)
@@ -63,30 +66,22 @@ def _loop(builder: Any, low: Any, high: Any, starts: list[Any], step: Callable[[
 
 
 def _by_stride(
-    context: Any, builder: Any, kind: Any, count: Any, stride: Any, body: Callable[[ir.VectorType, Any, int], None]
+    context: Any, builder: Any, kind: Any, count: Any, stride: Any, body: Callable[[int, Lanes], None]
 ) -> None:
     """Emit a stretch once for every stride that is taken a register at a time, and once value by value for the rest.
 
-    The last argument of `body` is the stride, or 0 for any other.
+    The first argument of `body` is the stride, or 0 for any other.
     """
     behind = builder.append_basic_block("behind")
-    for known in (*_SHUFFLED, 0):
+    for known in _SHUFFLED:
         then, other = (builder.append_basic_block(name) for name in ("this", "other"))
-        fits = builder.icmp_signed("==", stride, ir.Constant(_I64, known)) if known else ir.Constant(ir.IntType(1), 1)
-        builder.cbranch(fits, then, other)
+        builder.cbranch(builder.icmp_signed("==", stride, ir.Constant(_I64, known)), then, other)
         builder.position_at_end(then)
-        emit_stretch(
-            context,
-            builder,
-            kind,
-            count,
-            lambda vector, at, known=known: body(vector, at, known),  # type: ignore[misc]
-            again=True,
-            single=not known,
-        )
+        emit_roomy(context, builder, kind, count, partial(body, known))
         builder.branch(behind)
         builder.position_at_end(other)
-    builder.unreachable()
+    emit_roomy(context, builder, kind, count, partial(body, 0), single=True)
+    builder.branch(behind)
     builder.position_at_end(behind)
 
 
@@ -108,8 +103,8 @@ def compete(typingctx, values, offsets, numbers, places, winners, count, stride,
         values, offsets, numbers, places, winners, count, stride, _ = args
         size = ir.Constant(_I64, size_of(kind))
 
-        def body(vector: ir.VectorType, at: Any, known: int) -> None:
-            first = builder.mul(at, stride)
+        def body(known: int, lanes: Lanes) -> None:
+            vector, first = lanes.vector, builder.mul(lanes.offset, stride)
 
             def step(k: Any, running: list[Any]) -> list[Any]:
                 best, winner = running
@@ -124,7 +119,7 @@ def compete(typingctx, values, offsets, numbers, places, winners, count, stride,
 
             starts = [ir.Constant(vector, [number] * vector.count) for number in (float("-inf"), -1.0)]
             _, winner = _loop(builder, ir.Constant(_I64, 0), places, starts, step)
-            builder.store(winner, pointer(builder, winners, at, vector), align=size_of(kind))
+            lanes.store(winner, winners)
 
         _by_stride(context, builder, kind, count, stride, body)
         return context.get_dummy_value()
@@ -132,18 +127,17 @@ def compete(typingctx, values, offsets, numbers, places, winners, count, stride,
     return types.void(*[types.int64] * 7, like), generate
 
 
-def _collected(
-    builder: Any, kind: Any, vector: ir.VectorType, at: Any, operands: Sequence[Any], rows: tuple[Any, Any]
-) -> Any:
+def _collected(lanes: Lanes, operands: Sequence[Any], rows: tuple[Any, Any]) -> Any:
     """A register of what values get from their windows; `rows` of the tables say which these are."""
     relevance, winners, shifts, numbers = operands
-    size, zero = ir.Constant(_I64, size_of(kind)), ir.Constant(vector, [0.0] * vector.count)
+    builder, vector, size = lanes.builder, lanes.vector, ir.Constant(_I64, size_of(lanes.kind))
+    zero = ir.Constant(vector, [0.0] * vector.count)
 
     def step(k: Any, running: list[Any]) -> list[Any]:
-        offset = builder.sub(at, builder.mul(_entry(builder, shifts, k), size))
-        found = builder.load(pointer(builder, relevance, offset, vector), align=size_of(kind))
+        back = builder.mul(_entry(builder, shifts, k), size)
+        found = lanes.load(builder.sub(relevance, back))
         if winners is not None:
-            winner = builder.load(pointer(builder, winners, offset, vector), align=size_of(kind))
+            winner = lanes.load(builder.sub(winners, back))
             number = _number(builder, numbers, k, vector, size)
             found = builder.select(builder.fcmp_ordered("==", winner, number), found, zero)
         return [builder.fadd(running[0], found)]
@@ -163,12 +157,11 @@ def _make_collect(*, won: bool) -> Any:
             relevance, winners, shifts, numbers, low, middle, high, target, count, stride, _ = args
             operands = (relevance, winners if won else None, shifts, numbers)
 
-            def body(vector: ir.VectorType, at: Any, known: int) -> None:
-                found = _collected(builder, kind, vector, at, operands, (low, middle))
+            def body(known: int, lanes: Lanes) -> None:
+                found = _collected(lanes, operands, (low, middle))
                 if known == 2:
-                    second = _collected(builder, kind, vector, at, operands, (middle, high))
-                    found = in_turn(builder, found, second)
-                place = pointer(builder, target, builder.mul(at, stride), found.type)
+                    found = in_turn(builder, found, _collected(lanes, operands, (middle, high)))
+                place = pointer(builder, target, builder.mul(lanes.offset, stride), found.type)
                 builder.store(found, place, align=size_of(kind))
 
             _by_stride(context, builder, kind, count, stride, body)

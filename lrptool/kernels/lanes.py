@@ -1,7 +1,7 @@
 """Stretches of a map, a whole register at a time, as vector code.
 
 Rows of maps are short: a compiler's loop unrolls for long ones and takes what is left value by value, which for a row
-of 27 is all of it. Here what is left is taken in halves of a register, quarters, and so on.
+of 27 is all of it. Here what is left is one register more, of which only the first values count.
 
 Operands are addresses, of values of the kind of `like`; operands that do not take part may be any that can be read.
 """
@@ -9,6 +9,7 @@ Operands are addresses, of values of the kind of `like`; operands that do not ta
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
@@ -18,8 +19,9 @@ from numba.extending import intrinsic
 
 from lrptool.kernels.simd import REGISTER
 
-_I32, _I64 = ir.IntType(32), ir.IntType(64)
+_BIT, _I32, _I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 _SIZES = {types.float32: 4, types.float64: 8}
+_NAMES = {types.float32: "f32", types.float64: "f64"}
 
 
 def size_of(kind: Any) -> int:
@@ -27,62 +29,88 @@ def size_of(kind: Any) -> int:
     return _SIZES[kind]
 
 
-Body = Callable[[ir.VectorType, Any], None]
-"""Emits the code for one vector; the second argument is how many bytes it lies behind the beginning."""
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """A register's place in a stretch, and which of its values belong to it.
 
-
-def emit_stretch(
-    context: Any, builder: Any, kind: Any, count: Any, body: Body, *, again: bool, single: bool = False
-) -> None:
-    """Emit the loop over whole registers, and its parts for what is left.
-
-    Where values may be written `again`, the last register overlaps the one before. Registers of a `single` value take
-    one after the other.
+    Parameters
+    ----------
+    builder : llvmlite.ir.IRBuilder
+    kind : type of numba's
+    vector : llvmlite.ir.VectorType
+    offset : int64 value
+        Bytes from the beginning of the stretch.
+    mask : vector of bits, optional
+        Values that belong to it; all where there is none.
     """
-    element, size = context.get_value_type(kind), _SIZES[kind]
-    lanes = 1 if single else REGISTER // size
-    done = cgutils.alloca_once_value(builder, ir.Constant(_I64, 0))
 
-    def step(width: int) -> None:
-        at = builder.load(done)
-        body(ir.VectorType(element, width), builder.mul(at, ir.Constant(_I64, size)))
-        builder.store(builder.add(at, ir.Constant(_I64, width)), done)
+    builder: Any
+    kind: Any
+    vector: ir.VectorType
+    offset: Any
+    mask: Any = None
 
-    whole = builder.and_(count, ir.Constant(_I64, -lanes))
-    test, loop, rest = (builder.append_basic_block(name) for name in ("test", "loop", "rest"))
-    builder.branch(test)
-    builder.position_at_end(test)
-    builder.cbranch(builder.icmp_signed("<", builder.load(done), whole), loop, rest)
-    builder.position_at_end(loop)
-    step(lanes)
-    builder.branch(test)
-    builder.position_at_end(rest)
-    if single:
-        return
-    with builder.if_then(builder.icmp_signed("!=", whole, count)):
-        if again:
-            _emit_overlapping(builder, count, lanes, step, done)
+    def load(self, address: Any) -> Any:
+        """A register of an operand; zeros where the stretch has ended."""
+        place = pointer(self.builder, address, self.offset, self.vector)
+        if self.mask is None:
+            return self.builder.load(place, align=size_of(self.kind))
+        zeros = ir.Constant(self.vector, [0.0] * self.vector.count)
+        return self._masked("load", self.vector, [place, self._align, self.mask, zeros])
+
+    def store(self, value: Any, address: Any) -> None:
+        """Write a register, as far as the stretch goes."""
+        place = pointer(self.builder, address, self.offset, self.vector)
+        if self.mask is None:
+            self.builder.store(value, place, align=size_of(self.kind))
         else:
-            while lanes > 1:
-                lanes //= 2
-                with builder.if_then(cgutils.is_not_null(builder, builder.and_(count, ir.Constant(_I64, lanes)))):
-                    step(lanes)
+            self._masked("store", ir.VoidType(), [value, place, self._align, self.mask])
+
+    def some(self, condition: Any) -> Any:
+        """Whether a condition holds for any value of the stretch."""
+        inside = condition if self.mask is None else self.builder.and_(condition, self.mask)
+        bits = self.builder.bitcast(inside, ir.IntType(self.vector.count))
+        return self.builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+
+    @property
+    def _align(self) -> Any:
+        """What addresses are multiples of."""
+        return ir.Constant(_I32, size_of(self.kind))
+
+    def _masked(self, name: str, result: Any, arguments: list[Any]) -> Any:
+        """Access memory where the mask is set alone."""
+        vector = f"v{self.vector.count}{_NAMES[self.kind]}"
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        name = f"llvm.masked.{name}.{vector}.p0{vector}"
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), arguments)
 
 
-def _emit_overlapping(builder: Any, count: Any, lanes: int, step: Callable[[int], None], done: Any) -> None:
-    """Emit one more register that ends with the last value; where there are fewer, two of half the size, and so on."""
-    with builder.if_else(builder.icmp_signed(">=", count, ir.Constant(_I64, lanes))) as (enough, fewer):
-        with enough:
-            builder.store(builder.sub(count, ir.Constant(_I64, lanes)), done)
-            step(lanes)
-        with fewer:
-            half = lanes // 2
-            if half == 1:
-                step(1)
-            else:
-                with builder.if_then(builder.icmp_signed(">=", count, ir.Constant(_I64, half))):
-                    step(half)
-                _emit_overlapping(builder, count, half, step, done)
+Body = Callable[[Lanes], None]
+"""Emits the code for one register."""
+
+
+def emit_stretch(context: Any, builder: Any, kind: Any, count: Any, body: Body) -> None:
+    """Emit the loop over whole registers, and the code for one more where something is left."""
+    vector = ir.VectorType(context.get_value_type(kind), REGISTER // _SIZES[kind])
+    lanes, size = ir.Constant(_I64, vector.count), ir.Constant(_I64, _SIZES[kind])
+    whole = builder.and_(count, ir.Constant(_I64, -vector.count))
+    with cgutils.for_range_slice(builder, ir.Constant(_I64, 0), whole, lanes, _I64) as (at, _):
+        body(Lanes(builder, kind, vector, builder.mul(at, size)))
+    with builder.if_then(builder.icmp_signed("!=", whole, count)):
+        numbers = ir.Constant(ir.VectorType(_I64, vector.count), list(range(vector.count)))
+        mask = builder.icmp_signed("<", numbers, spread(builder, builder.sub(count, whole), numbers.type))
+        body(Lanes(builder, kind, vector, builder.mul(whole, size), mask))
+
+
+def emit_roomy(context: Any, builder: Any, kind: Any, count: Any, body: Body, *, single: bool = False) -> None:
+    """Emit the loop over registers for a stretch that has room behind it for a whole register.
+
+    A `single` value at a time is for what registers cannot take.
+    """
+    vector = ir.VectorType(context.get_value_type(kind), 1 if single else REGISTER // _SIZES[kind])
+    lanes, size = ir.Constant(_I64, vector.count), ir.Constant(_I64, _SIZES[kind])
+    with cgutils.for_range_slice(builder, ir.Constant(_I64, 0), count, lanes, _I64) as (at, _):
+        body(Lanes(builder, kind, vector, builder.mul(at, size)))
 
 
 def pointer(builder: Any, address: Any, offset: Any, vector: ir.VectorType) -> Any:
@@ -100,16 +128,10 @@ def spread(builder: Any, scalar: Any, vector: ir.VectorType) -> Any:
 @intrinsic
 def copy_lanes(typingctx, source, target, count, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """Write what is at `source` to `target`; the two do not overlap."""
-    kind = like.dtype
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
         source, target, count, _ = args
-
-        def body(vector: ir.VectorType, offset: Any) -> None:
-            values = builder.load(pointer(builder, source, offset, vector), align=_SIZES[kind])
-            builder.store(values, pointer(builder, target, offset, vector), align=_SIZES[kind])
-
-        emit_stretch(context, builder, kind, count, body, again=True)
+        emit_stretch(context, builder, like.dtype, count, lambda lanes: lanes.store(lanes.load(source), target))
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 3, like), generate

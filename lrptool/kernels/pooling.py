@@ -76,11 +76,12 @@ class Windows:
     def scratch(self, maps: int) -> int:
         """Values of scratch maps need: two copies with what is around them, two of their windows, one as it stands.
 
-        Before windows stand as many values as lie before the last place of a window, and at the end a register.
+        Before windows stand as many values as lie before the last place of a window, and there is room for registers
+        that reach beyond.
         """
         places = self.strides[0] * self.strides[1]
         size = self.in_size[0] * self.in_size[1]
-        return maps * (2 * places + 2) * self.layout() + 2 * self.layout() + size + REGISTER
+        return maps * (2 * places + 2) * self.layout() + 2 * self.layout() + size + 2 * REGISTER
 
 
 def add_route(schedule: Schedule, windows: Windows, x: Place, r: Place, out: Place, *, accumulate: bool) -> None:

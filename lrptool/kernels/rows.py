@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from lrptool.kernels.lanes import emit_stretch, pointer, size_of, spread
+from lrptool.kernels.lanes import Lanes, emit_stretch, spread
 
 _BYTE, _BIT, _I64 = ir.IntType(8), ir.IntType(1), ir.IntType(64)
 _ADDRESSES = types.UniTuple(types.int64, 4)
@@ -31,14 +31,6 @@ def _number(vector: ir.VectorType, value: float) -> Any:
 def _is(builder: Any, scalar: Any, value: int) -> Any:
     """Whether an integer is some value."""
     return builder.icmp_signed("==", scalar, ir.Constant(scalar.type, value))
-
-
-def _all(builder: Any, *conditions: Any) -> Any:
-    """Whether all of some conditions hold."""
-    found = conditions[0]
-    for condition in conditions[1:]:
-        found = builder.and_(found, condition)
-    return found
 
 
 def _in_each_row(builder: Any, rows: Any, places: Any, apart: Any, body: Callable[[Any, Sequence[Any]], None]) -> None:
@@ -64,22 +56,18 @@ def weigh_lanes(typingctx, places, apart, rows, count, part, accumulate, like): 
 
     Operands are values, x, old and target.
     """
-    kind = like.dtype
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
         places, apart, rows, count, part, accumulate, _ = args
-        align = size_of(kind)
         whole, adds = _is(builder, part, 1), cgutils.is_not_null(builder, accumulate)
 
         def emit(factor: Callable[[Any], Any], result: Callable[[Any, Callable[[], Any]], Any]) -> None:
             def row(_: Any, at: Sequence[Any]) -> None:
-                def body(vector: ir.VectorType, offset: Any) -> None:
-                    v, f = (builder.load(pointer(builder, at[k], offset, vector), align=align) for k in range(2))
-                    before = pointer(builder, at[2], offset, vector)
-                    found = result(builder.fmul(v, factor(f)), lambda: builder.load(before, align=align))
-                    builder.store(found, pointer(builder, at[3], offset, vector), align=align)
+                def body(lanes: Lanes) -> None:
+                    product = builder.fmul(lanes.load(at[0]), factor(lanes.load(at[1])))
+                    lanes.store(result(product, lambda: lanes.load(at[2])), at[3])
 
-                emit_stretch(context, builder, kind, count, body, again=False)
+                emit_stretch(context, builder, like.dtype, count, body)
 
             _in_each_row(builder, rows, places, apart, row)
 
@@ -124,45 +112,39 @@ def fraction_lanes(typingctx, places, apart, alive, rows, count, epsilon, coeffi
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
         places, apart, alive, rows, count, epsilon, coefficient, form, _ = args
         clip, where, normalised = cgutils.unpack_tuple(builder, form)
-        align = size_of(kind)
         clipped, divides = cgutils.is_not_null(builder, clip), cgutils.is_not_null(builder, normalised)
 
-        def emit(fraction: Callable[[ir.VectorType, Any, Callable[[int], Any]], Any]) -> None:
+        def emit(fraction: Callable[[Any, Any, Callable[[], Any]], Any]) -> None:
             def row(number: Any, at: Sequence[Any]) -> None:
                 some = cgutils.alloca_once_value(builder, ir.Constant(_BIT, 0))
 
-                def body(vector: ir.VectorType, offset: Any) -> None:
-                    def load(k: int) -> Any:
-                        return builder.load(pointer(builder, at[k], offset, vector), align=align)
-
-                    s = fraction(vector, builder.fmul(load(0), spread(builder, coefficient, vector)), load)
-                    builder.store(s, pointer(builder, at[3], offset, vector), align=align)
-                    differs = builder.fcmp_unordered("!=", s, _number(vector, 0.0))
-                    bits = builder.bitcast(differs, ir.IntType(vector.count))
-                    found = builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+                def body(lanes: Lanes) -> None:
+                    r = builder.fmul(lanes.load(at[0]), spread(builder, coefficient, lanes.vector))
+                    s = fraction(r, lanes.load(at[1]), lambda: lanes.load(at[2]))
+                    lanes.store(s, at[3])
+                    found = lanes.some(builder.fcmp_unordered("!=", s, _number(lanes.vector, 0.0)))
                     builder.store(builder.or_(builder.load(some), found), some)
 
-                emit_stretch(context, builder, kind, count, body, again=True)
-                with builder.if_then(_all(builder, builder.load(some), cgutils.is_not_null(builder, alive))):
+                emit_stretch(context, builder, kind, count, body)
+                with builder.if_then(builder.and_(builder.load(some), cgutils.is_not_null(builder, alive))):
                     flag = builder.inttoptr(builder.add(alive, number), _BYTE.as_pointer())
                     builder.store(ir.Constant(_BYTE, 1), flag)
 
             _in_each_row(builder, rows, places, apart, row)
 
-        def shifted(vector: ir.VectorType, r: Any, load: Callable[[int], Any]) -> Any:
-            d = load(1)
-            return builder.fdiv(r, builder.fadd(d, _away_from_zero(builder, d, spread(builder, epsilon, vector))))
+        def shifted(r: Any, d: Any, _: Callable[[], Any]) -> Any:
+            return builder.fdiv(r, builder.fadd(d, _away_from_zero(builder, d, spread(builder, epsilon, d.type))))
 
-        def any_form(vector: ir.VectorType, r: Any, load: Callable[[int], Any]) -> Any:
-            stable = _stable(builder, load(1), spread(builder, epsilon, vector), clipped)
-            s = builder.fdiv(r, builder.select(divides, stable, _number(vector, 1.0)))
-            zero, sign = _number(vector, 0.0), load(2)
+        def any_form(r: Any, d: Any, sign: Callable[[], Any]) -> Any:
+            stable = _stable(builder, d, spread(builder, epsilon, d.type), clipped)
+            s = builder.fdiv(r, builder.select(divides, stable, _number(d.type, 1.0)))
+            zero, z = _number(d.type, 0.0), sign()
             for number, wrong in ((1, "<="), (2, ">=")):
-                asked = spread(builder, _is(builder, where, number), ir.VectorType(_BIT, vector.count))
-                s = builder.select(builder.and_(builder.fcmp_ordered(wrong, sign, zero), asked), zero, s)
+                asked = spread(builder, _is(builder, where, number), ir.VectorType(_BIT, d.type.count))
+                s = builder.select(builder.and_(builder.fcmp_ordered(wrong, z, zero), asked), zero, s)
             return s
 
-        usual_form = _all(builder, divides, builder.not_(clipped), _is(builder, where, 0))
+        usual_form = builder.and_(divides, builder.and_(builder.not_(clipped), _is(builder, where, 0)))
         with builder.if_else(usual_form) as (usual, other):
             with usual:
                 emit(shifted)

@@ -16,6 +16,7 @@ from lrptool.kernels.jit import kernel
 from lrptool.kernels.lanes import copy_lanes
 from lrptool.kernels.pieces.onward import NOTHING, SINGLE, fractions_of
 from lrptool.kernels.pieces.weigh import weigh_on
+from lrptool.kernels.simd import REGISTER
 
 
 @kernel()
@@ -94,7 +95,8 @@ def _collect(task, relevance, winners, tables, numbers, target, phase, used, lik
     item, shifts = like.itemsize, address_of(tables) + tables.shape[1] * tables.itemsize
     named = address_of(numbers) + numbers.shape[1] * numbers.itemsize
     stride = task.stride_x
-    # One register holds the values of both phases of a stride of two; others have a turn for each phase.
+    # One register holds the values of both phases of a stride of two; others have a turn for each phase. What the last
+    # register writes beyond its phase is written again with the next, or behind all of them, where there is room.
     pairs = stride == 2
     for a in range(task.stride_y):
         for b in range(1 if pairs else stride):
@@ -118,7 +120,7 @@ def _route_together(task, packs, begin, end, room, places, bases, flags, own, ta
     flat = used - apart + (task.out_height - 1) * cols + task.out_width
     # Values have windows before them, the first ones too; there is nothing in those.
     lead = (task.kernel_y - 1) // task.stride_y * cols + (task.kernel_x - 1) // task.stride_x
-    padded, routed, rest = own[:whole], own[whole : 2 * whole], own[2 * whole :]
+    padded, routed, rest = own[:whole], own[whole : 2 * whole], own[2 * whole + REGISTER :]
     held = lead + room * apart
     spread, winners, joined = rest[:held], rest[held : 2 * held], rest[2 * held :]
     spread[:] = own.dtype.type(0)
@@ -164,7 +166,7 @@ def _spread(s, task, own, tables, numbers, out):  # type: ignore[no-untyped-def]
     rows, cols = _layout(task)
     phase = rows * cols * task.stride_x
     lead = (task.kernel_y - 1) // task.stride_y * cols + (task.kernel_x - 1) // task.stride_x
-    padded, wide = own[: task.stride_y * phase], own[task.stride_y * phase :]
+    padded, wide = own[: task.stride_y * phase], own[task.stride_y * phase + REGISTER :]
     wide[: lead + rows * cols] = own.dtype.type(0)
     _widen(s, task.out_width, wide[lead:], cols)
     relevance = address_of(wide) + lead * own.itemsize
