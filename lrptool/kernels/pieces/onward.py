@@ -103,7 +103,7 @@ def _hand_on(task, n, first, rows, begin, r, x, apart, count, places, bases, fla
     number, skip, step = _slot(task, first)
     plane = address_at(places[task.planes], n, skip, bases, like)
     alive = address_of(flags) + task.flags + n * task.groups * task.slots + number
-    # Planes are rows apart in columns of one stretch each, or wider than the map.
+    # A stretch ends with a column of the planes, or with a row of the map.
     length = task.column if task.column else task.width
     y = begin // length
     x_in = begin - y * length
