@@ -5,15 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from lrptool.api import load
 from lrptool.batch.chunks import Chunk
 from lrptool.batch.items import Item, Wish
+from lrptool.batch.job import Job
 from lrptool.batch.lanes import Lanes
 from lrptool.batch.local import Local
-from lrptool.batch.records import Record
+from lrptool.batch.records import Manifest, Record
+from lrptool.batch.run import Batch
 from lrptool.batch.stages import Explained, Fetched, Ready
 from lrptool.batch.work import Bench
 from lrptool.errors import DiskError
@@ -49,7 +53,15 @@ class Tracing:
     def keep(self, drawn: Explained) -> Record:
         with self._lock:
             self.kept += 1
-        return {"number": drawn.item.number}
+        return {"number": drawn.item.number, "output": drawn.item.path}
+
+
+class Silent:
+    """Is told how it goes and says nothing."""
+
+    def begin(self, total: int, proven: int) -> None: ...
+
+    def record(self, record: Record) -> None: ...
 
 
 def chunks(count: int, size: int = 4) -> list[Chunk]:
@@ -109,6 +121,20 @@ def test_what_goes_wrong_in_a_lane_is_raised() -> None:
     assert [next(results)["number"] for _ in range(21)] == list(range(21))
     with pytest.raises(DiskError):
         next(results)
+
+
+def test_an_error_outside_the_lanes_waits_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Who catches it may begin another run in the folder: nobody must be writing there any more.
+    def full(self: Manifest, record: Record) -> None:
+        raise DiskError("disk full")
+
+    monkeypatch.setattr(Manifest, "add", full)
+    bench, job = Tracing(), Job(tmp_path / "out")
+    batch = Batch(load("lenet"), job, chunks(60)[0].items, Silent())
+    with pytest.raises(DiskError) as caught:
+        batch.run(lambda _: Local(cast("Bench", bench), batch.stop, 2))
+    assert caught.tb is not None  # which keeps all that was under way
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("fetch", "lane", "keep"))]
 
 
 @pytest.mark.parametrize(

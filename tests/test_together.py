@@ -162,6 +162,17 @@ def test_a_team_does_the_work_once(threads: int) -> None:
         assert 1 <= came <= threads
 
 
+def test_there_are_threads_for_several_who_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lrptool.kernels.team._cores", lambda: 4)
+    team = Team()
+    counted(team, 1, 10)
+    assert team._threads == 0
+    counted(team, 2, 10)
+    assert team._threads == 3
+    counted(team, 6, 10)
+    assert team._threads == 5
+
+
 def test_who_comes_late_does_nothing_and_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     team = Team()
     counted(team, 3, 10)

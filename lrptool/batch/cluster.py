@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -55,7 +55,7 @@ class Cluster:
     store: Store | None
     stop: threading.Event
 
-    def run(self, chunks: Iterable[Chunk]) -> Iterator[Record]:
+    def run(self, chunks: Iterable[Chunk]) -> Generator[Record, None, None]:
         """Yield the records of what is missing in each chunk, as chunks are done."""
         with _client(self.address) as client:
             # One thread per worker: workers are as many as there are cores, and do not get in each other's way.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -41,7 +41,7 @@ class Local:
     stop: threading.Event
     lanes: int = 1
 
-    def run(self, chunks: Iterable[Chunk]) -> Iterator[Record]:
+    def run(self, chunks: Iterable[Chunk]) -> Generator[Record, None, None]:
         """Yield the records of what is missing in each chunk, in order."""
         crew = _Crew(self.bench, self.stop, self.lanes)
         under_way: deque[Future[list[Future[Record]]]] = deque()
@@ -77,9 +77,9 @@ class _Crew:
 
     def _work(self, chunk: Chunk, fetched: list[Future[Fetched | Failed]]) -> list[Future[Record]]:
         """Open, explain and draw a chunk; return what will be the lines of its files once these are written."""
-        ready = [self._bench.open(future.result()) for future in fetched]
         if self._stop.is_set():
             return []
+        ready = [self._bench.open(future.result()) for future in fetched]
         outcomes = compute(self._bench, chunk, ready)
         return [self._keepers.submit(self._bench.keep, self._bench.draw(outcome)) for outcome in outcomes]
 

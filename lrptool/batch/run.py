@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -26,8 +26,8 @@ from lrptool.files import replacing
 class Executor(Protocol):
     """Who works on chunks."""
 
-    def run(self, chunks: Iterable[Chunk]) -> Iterator[Record]:
-        """Yield the record of every missing input."""
+    def run(self, chunks: Iterable[Chunk]) -> Generator[Record, None, None]:
+        """Yield the record of every missing input; closed, nobody works any more."""
         ...
 
 
@@ -121,7 +121,9 @@ class Batch:
                 self.observer.begin(len(items), len(finished))
                 missing = frozenset(item.number for item in items if item.number not in finished)
                 chunks = chunks_of(items, job.batch_size, missing)
-                replaced = self._work(executor(store).run(chunks), manifest, summary)
+                # An error, too, waits for whoever works: behind it another run may begin in the folder.
+                with closing(executor(store).run(chunks)) as results:
+                    replaced = self._work(results, manifest, summary)
                 summary.interrupted = summary.done + summary.failed < summary.total
                 self._end(items, manifest, replaced)
             self._tell(settings, summary, began)
@@ -141,7 +143,7 @@ class Batch:
         store.create()
         return store
 
-    def _work(self, results: Iterator[Record], manifest: Manifest, summary: Summary) -> set[str]:
+    def _work(self, results: Iterable[Record], manifest: Manifest, summary: Summary) -> set[str]:
         """Write down what comes in, until all is done or something wants an end; return files that were replaced."""
         replaced: set[str] = set()
         for record in results:

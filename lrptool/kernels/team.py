@@ -77,7 +77,9 @@ class Team:
         """
         gate: NDArray[np.int64] = np.zeros(2 * LINE, np.int64)
         self._compile(kernel, arguments)
-        self._grow(threads - 1)
+        if threads > 1:
+            # Others may lead at the same time: there are enough who help for all of them to use every core.
+            self._grow(max(threads, _cores()) - 1)
         work = _Work(kernel, (*arguments, gate), keeps)
         for _ in range(threads - 1):
             self._waiting.put(work)
