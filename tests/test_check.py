@@ -107,7 +107,7 @@ def transposed(patch: pytest.MonkeyPatch) -> None:
     right = ConvMap.gather
 
     def wrong(self: ConvMap, k: int, parts: Any, dtype: Any) -> Any:
-        off = ConvMap(self._weight * np.float32(1.01), self._bias, self._geometry)
+        off = ConvMap(lambda: self._weight() * np.float32(1.01), self._bias, self._geometry)
         return right(off, k, parts, dtype)
 
     patch.setattr(ConvMap, "gather", wrong)

@@ -90,7 +90,7 @@ class Layer:
 
     def linear(self, dtype: type) -> LinearMap:
         w, b = (None if a is None else a.astype(dtype) for a in (self.w, self.b))
-        return DenseMap(w, b) if self.geometry is None else ConvMap(w, b, self.geometry)
+        return DenseMap(w, b) if self.geometry is None else ConvMap(lambda: w, b, self.geometry)
 
     def z(self, linear: LinearMap, x: np.ndarray) -> np.ndarray:
         z = linear.forward([x], ALL)
@@ -268,7 +268,8 @@ def test_what_a_step_keeps_from_one_batch_serves_the_next(name: str) -> None:
 
 def test_a_rule_that_leaves_nothing_gives_zeros() -> None:
     layer = LAYERS["conv"]
-    step = ShareStep(Rule.of("zplus"), ConvMap(-np.abs(layer.w), None, layer.geometry), [(3, 7, 6)], nonnegative=True)
+    linear = ConvMap(lambda: -np.abs(layer.w), None, layer.geometry)
+    step = ShareStep(Rule.of("zplus"), linear, [(3, 7, 6)], nonnegative=True)
     (relevance,) = step([np.abs(layer.x)], None, layer.r)
     np.testing.assert_array_equal(relevance, np.zeros_like(layer.x))
 

@@ -53,7 +53,7 @@ def linear(case: LayerCase, dtype: type) -> LinearMap:
     if case.layer == "dense":
         return DenseMap(w, b)
     if case.layer == "conv":
-        return ConvMap(w, b, Geometry(in_size, out_size, g.kernel, g.strides, g.pads, g.dilations, g.group))
+        return ConvMap(lambda: w, b, Geometry(in_size, out_size, g.kernel, g.strides, g.pads, g.dilations, g.group))
     if case.layer == "avgpool":
         graph = pooling(case, "AveragePool")
         return operator("AveragePool").linear_map(graph.nodes[0], graph)

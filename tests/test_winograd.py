@@ -264,7 +264,7 @@ def test_fractions_of_different_size_are_kept_from_it() -> None:
     r = rng.uniform(size=(1, 16, 14, 14))
     rule = Rule.of("alpha-beta", alpha=2, beta=1, epsilon=0)
     wanted = oracle.alpha_beta(conv_matrix(w, g), x.ravel(), None, r.ravel(), 2, 1, epsilon=0).reshape(x.shape)
-    step = ShareStep(rule, ConvMap(w.astype(np.float32), None, g), [x.shape[1:]], nonnegative=True, steady=True)
+    step = ShareStep(rule, ConvMap(lambda: w.astype(np.float32), None, g), [x.shape[1:]], nonnegative=True, steady=True)
     deviation = partial(_deviation, step, x.astype(np.float32), r.astype(np.float32), wanted)
     assert deviation() < 1e-5
     step.fused._steady = True

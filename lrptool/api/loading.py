@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -123,8 +123,19 @@ def load(
         threads=threads,
         probabilities=net.probabilities,
         original=net.original,
-        reread=lambda: read().graph,
+        reread=partial(_read_again, read, net.sha256),
     )
+
+
+def _read_again(read: Callable[[], LoadedNet], sha256: str | None) -> Graph:
+    """Read a network's files once more; ModelError where they are others now."""
+    net = read()
+    if net.sha256 != sha256:
+        raise ModelError(
+            f"{net.graph.name}: expected weights as before (sha256 {str(sha256)[:12]}…), found {str(net.sha256)[:12]}…",
+            hint="the file has changed since the model was loaded: load it again",
+        )
+    return net.graph
 
 
 def _read(located: Located, input_shape: Sequence[int] | None, output: str | None) -> LoadedNet:

@@ -20,7 +20,9 @@ from lrptool.engine import (
     Forward,
     Program,
     available,
+    canonise,
     fitting,
+    give_back,
     initial_relevance,
     probabilities_of,
     resident,
@@ -116,6 +118,17 @@ class Model:
             made, lambda: Program(self.graph, made, bounds=self.preprocessing.bounds(), threads=self.threads)
         )
         return program
+
+    def settle(self, composite: str | Composite | None = None) -> None:
+        """Get ready to explain with one composite, and let go of the weights that are packed for it.
+
+        Whatever needs them, as another composite or `predict` do, reads the network's files again, which takes as long
+        as loading it. Nothing is let go of a network that has no files.
+        """
+        packed = self.program(composite).prepare()
+        if self.reread is not None:
+            self.graph.let_go(packed, lambda: canonise(self.source).constants)
+            give_back()
 
     def composite(self, composite: str | Composite | None = None) -> Composite:
         """Return a composite by name, by path or as it stands; without one the model's default."""

@@ -173,7 +173,7 @@ def _bench(task: bytes) -> Bench:
                     f"model '{model.name}': this worker has other weights (sha256 {str(model.sha256)[:12]}…)",
                     hint="put the same model where all workers find it",
                 )
-            model.program(job.composite)
+            model.settle(job.composite)
             job.parts.mkdir(parents=True, exist_ok=True)
             _BENCHES.clear()
             _BENCHES[task] = Bench(model, job, store)

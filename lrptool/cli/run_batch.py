@@ -45,8 +45,9 @@ def run(inputs: Sequence[str], composite: Composite | None, given: Mapping[str, 
         lanes = _lanes(model, job, items, given)
         if lanes.threads > 1:
             model = model.with_threads(lanes.threads)
-            model.program(composite)
         compiling(quiet=given["quiet"])
+        if given["dask"] is None:
+            model.settle(composite)
         progress = Progress(quiet=given["quiet"], as_json=given["as_json"])
         batch = Batch(model, job, items, progress, sys.argv, stop, given["fail_fast"])
         try:

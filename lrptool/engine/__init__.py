@@ -12,7 +12,7 @@ from lrptool.engine.parity import allowed, difference, rewritten
 from lrptool.engine.program import Program, canonise
 from lrptool.engine.shares import ShareStep, stabilise
 from lrptool.engine.start import Targets, initial_relevance, probabilities_of, scores_of
-from lrptool.kernels import is_compiled, is_kept, set_threads
+from lrptool.kernels import give_back, is_compiled, is_kept, set_threads
 
 __all__ = [
     "TOLERANCE",
@@ -31,6 +31,7 @@ __all__ = [
     "emit",
     "export",
     "fitting",
+    "give_back",
     "initial_relevance",
     "is_compiled",
     "is_kept",

@@ -72,6 +72,11 @@ class Program:
         self._plans: OrderedDict[tuple[int, np.dtype[np.floating]], Plan] = OrderedDict()
         self._lock = threading.Lock()
 
+    @property
+    def _steps_alone(self) -> bool:
+        """Whether layers are carried out one by one: the graph fixes the size of its batch."""
+        return self.graph.input.shape[0] is not None
+
     def item_bytes(self) -> int:
         """Return about how many bytes a picture takes up on top of the program: activations, and scratch of the walk.
 
@@ -83,6 +88,22 @@ class Program:
     def comfortable(self) -> int:
         """Return how many pictures at a time are quickest, given that there are enough."""
         return max(1, _BLOCK // max(1, self._forward.item_bytes))
+
+    def prepare(self) -> frozenset[str]:
+        """Pack all weights now, not when the first picture comes; return those nobody looks at any more.
+
+        But for a graph that fixes the size of its batch, whose layers pack theirs one by one, and for an audit.
+        """
+        if self._steps_alone:
+            return frozenset()
+        self._plan(1, np.dtype(np.float32))
+        uses = [
+            (name, k in operator(node.op, node.name).packed)
+            for node in self.graph.nodes
+            for k, name in enumerate(node.inputs)
+            if name in self.graph.constants
+        ]
+        return frozenset(name for name, _ in uses) - {name for name, packed in uses if not packed}
 
     def forward(self, x: Values) -> Activations:
         """Return the output and every activation the walk looks at, for a batch float32 (N, C, H, W)."""
@@ -124,7 +145,7 @@ class Program:
         unknown = [name for name in keep if name not in self.graph.tensors]
         if unknown:
             raise KeyError(f"network '{self.graph.name}' has no tensor '{unknown[0]}'")
-        if keep or ledger is not None or self.graph.input.shape[0] is not None:
+        if keep or ledger is not None or self._steps_alone:
             found = self._walk(activations, relevance, frozenset(keep), ledger)
         else:
             found = {self.graph.input.name: self._planned(activations, relevance)}

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
+from lrptool.graph.constants import Array, Constants
 from lrptool.graph.node import Node
 from lrptool.graph.tensor import TensorSpec
 
-Array = NDArray[np.float32]
 Head = Literal["softmax", "logits"]
 """How scores become probabilities: by a softmax over axis 1, or not at all."""
 
@@ -35,7 +32,7 @@ class Graph:
     nodes : tuple of Node
         In topological order.
     constants : mapping of str to float32 array
-        Weights by name; read-only.
+        Weights by name; read-only. In memory, unless they were `let_go` of.
     tensors : mapping of str to TensorSpec
         Every tensor that depends on the input, the input included.
 
@@ -55,9 +52,7 @@ class Graph:
     tensors: Mapping[str, TensorSpec]
 
     def __post_init__(self) -> None:
-        for constant in self.constants.values():
-            constant.flags.writeable = False
-        object.__setattr__(self, "constants", MappingProxyType(dict(self.constants)))
+        object.__setattr__(self, "constants", Constants(self.constants))
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
         self._check()
 
@@ -79,6 +74,10 @@ class Graph:
                 written.add(tensor)
         if self.output not in self.tensors or self.output not in written:
             raise ValueError(f"graph {self.name!r}: the output {self.output!r} does not exist")
+
+    def let_go(self, names: Collection[str], again: Callable[[], Mapping[str, Array]]) -> None:
+        """Let go of some constants until somebody asks for one of them; see `Constants.let_go`."""
+        cast("Constants", self.constants).let_go(names, again)
 
     @property
     def producers(self) -> dict[str, Node]:

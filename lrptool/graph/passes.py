@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lrptool.graph.graph import Array, Graph
+from lrptool.graph.constants import Array
+from lrptool.graph.graph import Graph
 from lrptool.graph.node import Attribute, Node
 
 _UNTOUCHED = ("Identity", "Dropout")

@@ -171,6 +171,8 @@ class Operator(ABC):
     """Rule or treatment a node gets where no composite row matches; None: a composite has to say."""
     weighted: ClassVar[bool] = False
     """Whether it is a layer with trained weights: what "first" and "last" count in a composite."""
+    packed: ClassVar[tuple[int, ...]] = ()
+    """Inputs whose values nobody looks at once they are packed: weights that a linear map copies, and the session."""
     treatments: ClassVar[Mapping[str, Treatment]] = {}
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -21,14 +21,15 @@ class ConvMap:
 
     Parameters
     ----------
-    weight : float32 or float64 (O, C/group, kh, kw)
+    weight : callable
+        Returns the weights, float32 or float64 (O, C/group, kh, kw): once they are packed, nobody else may need them.
     bias : same dtype (O,), or None
     geometry : Geometry
     """
 
-    def __init__(self, weight: Values, bias: Values | None, geometry: Geometry) -> None:
+    def __init__(self, weight: Callable[[], Values], bias: Values | None, geometry: Geometry) -> None:
         self._weight, self._bias, self._geometry = weight, bias, geometry
-        self._channels = weight.shape[1] * geometry.group
+        self._channels = weight().shape[1] * geometry.group
         self._forward: dict[tuple[WeightPart, np.dtype[Any]], ForwardConv] = {}
         self._gather: dict[tuple[tuple[WeightPart, ...], np.dtype[Any]], TransposedConv] = {}
 
@@ -41,7 +42,7 @@ class ConvMap:
 
     def _parts(self, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> list[Values]:
         """Return some parts of the weights."""
-        weight = self._weight.astype(dtype, copy=False)
+        weight = self._weight().astype(dtype, copy=False)
         return [part.of(weight) for part in parts]
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
@@ -49,7 +50,7 @@ class ConvMap:
         x = xs[0]
         key = (part, x.dtype)
         if key not in self._forward:
-            self._forward[key] = ForwardConv(part.of(self._weight.astype(x.dtype, copy=False)), self._geometry)
+            self._forward[key] = ForwardConv(part.of(self._weight().astype(x.dtype, copy=False)), self._geometry)
         return self._forward[key](np.ascontiguousarray(x))
 
     def transpose(self, s: Values, part: WeightPart) -> tuple[Values, ...]:
@@ -69,6 +70,7 @@ class Conv(Operator):
     name = "Conv"
     default = None
     weighted = True
+    packed = (1,)
 
     def infer(self, node: Node, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
         """(N, C, H, W) → (N, O, Ho, Wo)."""
@@ -97,9 +99,8 @@ class Conv(Operator):
 
     def linear_map(self, node: Node, graph: Graph) -> LinearMap:
         """Return the convolution over the graph's own weights."""
-        weight: Values = np.asarray(graph.constants[node.inputs[1]])
         bias = graph.constants[node.inputs[2]] if len(node.inputs) > 2 else None
-        return ConvMap(weight, bias, geometry(node, graph))
+        return ConvMap(lambda: graph.constants[node.inputs[1]], bias, geometry(node, graph))
 
 
 def geometry(node: Node, graph: Graph) -> Geometry:

@@ -101,8 +101,8 @@ class ConvNdMap:
     def __init__(self, weight: NDArray[Any], bias: Values | None, volume: Volume) -> None:
         out, inside = weight.shape[:2]
         self._volume, self._bias = volume, bias
-        flat = weight.reshape(out, inside * volume.kernel[0], *volume.kernel[1:])
-        self._map = ConvMap(np.ascontiguousarray(flat), None, volume.flat())
+        flat = np.ascontiguousarray(weight.reshape(out, inside * volume.kernel[0], *volume.kernel[1:]))
+        self._map = ConvMap(lambda: flat, None, volume.flat())
 
     def gather(self, k: int, parts: tuple[WeightPart, ...], dtype: DTypeLike) -> None:
         """Return nothing: `transpose` will do."""
