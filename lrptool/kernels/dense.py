@@ -24,13 +24,15 @@ _SHARES = 2
 """Pieces of work for each thread."""
 _BLOCKS = (256, 4096)
 """Fewest and most columns in one."""
+_MULTIPLE = 64
+"""Of which columns are a multiple, but for the last piece: small, so that this one is hardly smaller than the others."""
 
 
 def _block(columns: int) -> int:
     """Return the columns of a piece: a long run of a row is read faster, and no result depends on it."""
     low, high = _BLOCKS
     share = -(-columns // (_SHARES * get_threads()))
-    return min(max(-(-share // low) * low, low), high)
+    return min(max(-(-share // _MULTIPLE) * _MULTIPLE, low), high)
 
 
 @dataclass(frozen=True, slots=True)
