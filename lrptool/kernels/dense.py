@@ -25,7 +25,7 @@ _SHARES = 2
 _BLOCKS = (256, 4096)
 """Fewest and most columns in one."""
 _MULTIPLE = 64
-"""Of which columns are a multiple, but for the last piece: small, so that this one is hardly smaller than the others."""
+"""Of which columns are a multiple but for the last piece: small, so that this is hardly smaller than the others."""
 
 
 def _block(columns: int) -> int:

@@ -16,7 +16,7 @@ from lrptool.kernels.shapes import best_shape, extent_of, scratch_of
 Values = NDArray[np.floating[Any]]
 Offsets = NDArray[np.int64]
 
-_NEAR = 250_000
+_NEAR = 125_000
 """Values of the planes that stay in a core's cache beside a block of weights, which meets all of them in turn."""
 _FAR = 500_000
 """Values of the planes that no core's own cache holds: what the first of many blocks of weights reads is asked for."""
@@ -87,7 +87,7 @@ class Product:
         Where x is `split`, the second half of the terms' channels is for what is not positive of it.
         """
         groups, count, channels = terms.shape
-        shape = best_shape(channels, y.steps * cols, whole=split)
+        shape = best_shape(channels, y.steps * cols, count, whole=split)
         rows, width = extent_of(shape, terms.dtype.itemsize)
         blocks = -(-channels // rows)
         padded = np.zeros((groups, count, blocks * rows), terms.dtype)

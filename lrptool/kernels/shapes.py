@@ -20,6 +20,9 @@ _SIDE_BY_SIDE = 4
 """Turned tiles whose results are stored together: a tile's own stretches would be short."""
 FLOAT32 = 4
 """Bytes of the values production works on; of larger ones fewer fit into what they need."""
+_KEPT = 120_000
+"""Weights of a block that a core's own cache holds beside what they meet: turned tiles read all of them anew for every
+few positions."""
 _LEAST_PIECES = 16
 """Pieces of work below which threads would wait for one another."""
 
@@ -101,8 +104,8 @@ def narrowest() -> int:
     return min(extent_of(shape, FLOAT32)[1] for shape in range(_TURNED))
 
 
-def best_shape(channels: int, size: int, *, whole: bool = False, widest: int | None = None) -> int:
-    """Return which tile wastes least on `channels` rows and `size` positions.
+def best_shape(channels: int, size: int, terms: int, *, whole: bool = False, widest: int | None = None) -> int:
+    """Return which tile wastes least on `channels` rows and `size` positions, each a sum of so many terms.
 
     `whole` ones hold all channels. With `widest` they are not turned, and no wider; the `narrowest` is at most that.
     """
@@ -114,7 +117,7 @@ def best_shape(channels: int, size: int, *, whole: bool = False, widest: int | N
             return 0.0
         if widest is not None and (turned or width > widest):
             return 0.0
-        if turned and -(-channels // rows) * -(-size // width) < _LEAST_PIECES:
+        if turned and (terms * rows > _KEPT or -(-channels // rows) * -(-size // width) < _LEAST_PIECES):
             return 0.0
         step = _ROWS[shape] if turned else width
         filled = channels / (-(-channels // rows) * rows) * size / (-(-size // step) * step)

@@ -67,7 +67,7 @@ class Winograd:
         """Transform kernels (G, K, I, 3, 3) that are shifted along planes of `cols`, for maps of a size."""
         groups, slots, channels = kernels.shape[:3]
         tiles = (-(-size[0] // STEP), -(-size[1] // STEP))
-        shape = best_shape(channels, tiles[0] * tiles[1], widest=_NEAR // slots)
+        shape = best_shape(channels, tiles[0] * tiles[1], slots, widest=_NEAR // slots)
         rows = extent_of(shape, kernels.dtype.itemsize)[0]
         blocks = -(-channels // rows)
         g = _TRANSFORM
