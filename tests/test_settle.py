@@ -10,16 +10,18 @@ import weakref
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import lrptool
+from lrptool.api import loading
 from lrptool.engine import Program
 from lrptool.errors import ModelError
 from lrptool.graph import Array
 from lrptool.graph.constants import Constants
-from tests.command import DIGIT, LENET, run
+from tests.command import DIGIT, LENET, SAMPLES, run
 from tests.onnxnets import load, model, node
 
 RNG = np.random.default_rng(12)
@@ -54,6 +56,25 @@ def test_a_settled_model_explains_the_same_without_the_weights_it_has_packed(com
         same = fresh.explain(X[:batch], 3, composite, batch_size=batch)
         np.testing.assert_array_equal(found.relevance, same.relevance)
     assert here(watched) == watched.keys() - CONVS
+
+
+@pytest.mark.parametrize("size", [("--batch-size", 3), ("--memory", "1G")])
+def test_the_commands_read_weights_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[object, ...]
+) -> None:
+    read: list[str] = []
+    right = loading.load_caffe
+
+    def counted(*args: Any, **options: Any) -> Any:
+        read.append("caffe")
+        return right(*args, **options)
+
+    monkeypatch.setattr(loading, "load_caffe", counted)
+    digits = [SAMPLES / f"digit_{k}.png" for k in range(10)]
+    assert run("explain", *digits, "-m", "lenet", "-o", tmp_path / "a", *size, "--top", 2).code == 0
+    assert run("explain", *digits, "-m", "lenet", "-o", tmp_path / "b", *size, "--audit").code == 0
+    assert run("batch", *digits, "-m", "lenet", "-o", tmp_path / "c", *size).code == 0
+    assert read == ["caffe"] * 3
 
 
 def test_whoever_needs_the_weights_has_them() -> None:
@@ -117,9 +138,10 @@ def test_constants_are_all_there_whoever_asks() -> None:
         asked.append(threading.get_ident())
         return {name: array.copy() for name, array in arrays.items()}
 
-    for _ in range(20):
+    for times in range(20):
         constants.let_go(["b", "d"], again)
-        assert (list(constants), len(constants), "d" in constants) == (list("abcd"), 4, True)
+        assert (list(constants), len(constants), "d" in constants, "e" in constants) == (list("abcd"), 4, True, False)
+        assert len(asked) == times
         with ThreadPoolExecutor(4) as pool:
             assert set(pool.map(lambda _: float(constants["d"].sum()), range(8))) == {float(arrays["d"].sum())}
     assert len(asked) == 20  # once each time, for all that wait

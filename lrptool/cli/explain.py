@@ -51,6 +51,10 @@ def command(images: tuple[str, ...], **given: Any) -> int:
     model = open_model(given, quiet=given["quiet"])
     notes(model.notes, quiet=given["quiet"])
     compiling(quiet=given["quiet"])
+    if given["audit"]:
+        model.program(composite)  # which looks at weights as they are
+    else:
+        model.settle(composite)
     if given["memory"]:
         wishes = replace(wishes, batch_size=model.batch_size(given["memory"], composite))
     return run(model, images, composite, wishes)

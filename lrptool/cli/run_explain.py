@@ -81,10 +81,6 @@ def run(model: Model, images: Sequence[str], composite: Composite | None, wishes
     """Explain every picture; return the exit code."""
     from lrptool.api import BATCH_SIZE, wanted  # noqa: PLC0415
 
-    if wishes.audit:
-        model.program(composite)  # which looks at weights as they are
-    else:
-        model.settle(composite)
     targets = wanted(wishes.targets, wishes.top, model.labels)
     task = _Task(model, composite, wishes, targets, target_names(model.labels))
     errors: list[LrpError] = []

@@ -15,8 +15,9 @@ _SLACK = 1.4
 def fitting(program: Program, budget: int) -> int:
     """Return how many pictures can be explained at a time in `budget` bytes of resident memory, 0 where none fits.
 
-    What the process takes up now, with model and session loaded, counts against the budget.
+    What the process takes up, with model and session loaded and all weights packed, counts against the budget.
     """
+    program.prepare()
     room = budget - resident()
     return max(0, int(room / (program.item_bytes() * _SLACK)))
 

@@ -70,6 +70,8 @@ class Program:
         self._derived = Derived(self.steps, graph)
         self._forward = Forward(graph, self._derived.fetched, threads, compiler.beside)
         self._plans: OrderedDict[tuple[int, np.dtype[np.floating]], Plan] = OrderedDict()
+        del compiler  # and weights that the session has copies of
+        give_back()
         self._lock = threading.Lock()
 
     @property

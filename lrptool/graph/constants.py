@@ -44,6 +44,10 @@ class Constants(Mapping[str, Array]):
                 self._restore()
             return self._here[name]
 
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such an array, wherever it is: a mapping's own way would be to get it."""
+        return name in self._shapes
+
     def __iter__(self) -> Iterator[str]:
         """Names, in the order they were given."""
         return iter(self._shapes)
