@@ -17,7 +17,7 @@ import pytest
 
 import lrptool
 from lrptool.api import loading
-from lrptool.engine import Program
+from lrptool.engine import Program, resident
 from lrptool.errors import ModelError
 from lrptool.graph import Array
 from lrptool.graph.constants import Constants
@@ -58,10 +58,10 @@ def test_a_settled_model_explains_the_same_without_the_weights_it_has_packed(com
     assert here(watched) == watched.keys() - CONVS
 
 
-@pytest.mark.parametrize("size", [("--batch-size", 3), ("--memory", "1G")])
-def test_the_commands_read_weights_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[object, ...]
-) -> None:
+@pytest.mark.parametrize("option", ["--batch-size", "--memory"])
+def test_the_commands_read_weights_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    # What the tests before have left in this process counts against the budget, too.
+    size = (option, 3 if option == "--batch-size" else f"{(resident() >> 20) + 1024}M")
     read: list[str] = []
     right = loading.load_caffe
 

@@ -1,10 +1,10 @@
-"""What threads agree through: counters, a pause while waiting, and arrays at bare addresses."""
+"""What threads agree through: counters, and a pause while waiting."""
 
 from __future__ import annotations
 
 import os
 
-from numba import carray, types
+from numba import types
 from numba.extending import intrinsic
 
 from lrptool.kernels.jit import kernel
@@ -40,45 +40,6 @@ def look(typingctx, counters, index):  # type: ignore[no-untyped-def]  # noqa: A
         return builder.load_atomic(builder.gep(data, [wide]), "acquire", 8)
 
     return types.int64(counters, index), generate
-
-
-@intrinsic
-def _pointer(typingctx, address, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Return an int64 address as a pointer to values of `like`'s kind."""
-
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(like.dtype)(types.int64, like), generate
-
-
-@intrinsic
-def address_of(typingctx, array):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Return where a contiguous array begins."""
-
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        return builder.ptrtoint(data, context.get_value_type(types.int64))
-
-    return types.int64(array), generate
-
-
-@kernel()
-def address_at(place, item, skip, bases, like):  # type: ignore[no-untyped-def]
-    """Return where value `skip` of a place's item lies, for values of `like`'s dtype."""
-    return bases[place.base] + (place.offset + item * place.stride + skip) * like.itemsize
-
-
-@kernel()
-def array_at(address, size, like):  # type: ignore[no-untyped-def]
-    """Return `size` values from an address on, as an array of `like`'s dtype."""
-    return carray(_pointer(address, like), (size,))
-
-
-@kernel()
-def values_at(place, item, skip, size, bases, like):  # type: ignore[no-untyped-def]
-    """Return `size` values of a place's item, from its value `skip` on, as an array of `like`'s dtype."""
-    return array_at(address_at(place, item, skip, bases, like), size, like)
 
 
 _offer_core = types.ExternalFunction("sched_yield", types.int32()) if hasattr(os, "sched_yield") else None

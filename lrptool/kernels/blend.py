@@ -57,13 +57,12 @@ def spread_tiles(typingctx, source, row, target, apart, like):  # type: ignore[n
     Tiles follow each other from `source` on, in rows that lie `row` bytes apart. Factors of one frequency follow each
     other; those of the next lie `apart` bytes further on.
     """
-    kind = like.dtype
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
         source, row, target, apart = args[:4]
-        size = size_of(kind)
+        size = size_of(like)
         lanes = REGISTER // size
-        one = ir.VectorType(context.get_value_type(kind), lanes)
+        one = ir.VectorType(context.get_value_type(like), lanes)
         two = ir.VectorType(one.element, STEP * lanes)
         rows = []
         for y in range(TILE):
@@ -83,13 +82,12 @@ def spread_tiles(typingctx, source, row, target, apart, like):  # type: ignore[n
 @intrinsic
 def draw_tiles(typingctx, source, apart, target, row, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """Write Aᵀ m A of a register of tiles whose products m lie `apart` bytes from each other: two rows of outputs."""
-    kind = like.dtype
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
         source, apart, target, row = args[:4]
-        size = size_of(kind)
+        size = size_of(like)
         lanes = REGISTER // size
-        one = ir.VectorType(context.get_value_type(kind), lanes)
+        one = ir.VectorType(context.get_value_type(like), lanes)
         two = ir.VectorType(one.element, STEP * lanes)
         columns = []
         for x in range(TILE):

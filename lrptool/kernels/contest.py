@@ -97,11 +97,10 @@ def compete(typingctx, values, offsets, numbers, places, winners, count, stride,
     Values of a place lie `offsets`, one row for each, from `values` on, `stride` from window to window; `numbers` are
     values that stand for the places, none of them negative. A window without any value above −∞ has no winner: −1.
     """
-    kind = like.dtype
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
         values, offsets, numbers, places, winners, count, stride, _ = args
-        size = ir.Constant(_I64, size_of(kind))
+        size = ir.Constant(_I64, size_of(like))
 
         def body(known: int, lanes: Lanes) -> None:
             vector, first = lanes.vector, builder.mul(lanes.offset, stride)
@@ -109,7 +108,7 @@ def compete(typingctx, values, offsets, numbers, places, winners, count, stride,
             def step(k: Any, running: list[Any]) -> list[Any]:
                 best, winner = running
                 offset = builder.add(first, builder.mul(_entry(builder, offsets, k), size))
-                value = builder.load(pointer(builder, values, offset, _wide(vector, known)), align=size_of(kind))
+                value = builder.load(pointer(builder, values, offset, _wide(vector, known)), align=size_of(like))
                 value = every_second(builder, value, 0) if known == 2 else value
                 wins = builder.fcmp_ordered(">", value, best)
                 return [
@@ -121,7 +120,7 @@ def compete(typingctx, values, offsets, numbers, places, winners, count, stride,
             _, winner = _loop(builder, ir.Constant(_I64, 0), places, starts, step)
             lanes.store(winner, winners)
 
-        _by_stride(context, builder, kind, count, stride, body)
+        _by_stride(context, builder, like, count, stride, body)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 7, like), generate
@@ -151,7 +150,6 @@ def _make_collect(*, won: bool) -> Any:
 
     @intrinsic
     def collect(typingctx, relevance, winners, shifts, numbers, low, middle, high, target, count, stride, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        kind = like.dtype
 
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
             relevance, winners, shifts, numbers, low, middle, high, target, count, stride, _ = args
@@ -162,9 +160,9 @@ def _make_collect(*, won: bool) -> Any:
                 if known == 2:
                     found = in_turn(builder, found, _collected(lanes, operands, (middle, high)))
                 place = pointer(builder, target, builder.mul(lanes.offset, stride), found.type)
-                builder.store(found, place, align=size_of(kind))
+                builder.store(found, place, align=size_of(like))
 
-            _by_stride(context, builder, kind, count, stride, body)
+            _by_stride(context, builder, like, count, stride, body)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 10, like), generate

@@ -131,7 +131,7 @@ def copy_lanes(typingctx, source, target, count, like):  # type: ignore[no-untyp
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
         source, target, count, _ = args
-        emit_stretch(context, builder, like.dtype, count, lambda lanes: lanes.store(lanes.load(source), target))
+        emit_stretch(context, builder, like, count, lambda lanes: lanes.store(lanes.load(source), target))
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 3, like), generate

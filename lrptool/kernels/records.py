@@ -26,6 +26,13 @@ def _record(integers: str, numbers: str = "") -> np.dtype[np.void]:
 
 PLACE = _record("base offset stride")
 
+SPOT = _record("address apart")
+"""A place in a run: where its first item lies, and how many bytes behind that the next one."""
+
+FRAME = _record("tasks packs products routes spreads weighs denses spots flags tables own terms")
+"""Addresses of all that a thread works on: the tasks, and by kind their records; spots, by the numbers of their places;
+one flag per packed plane; tables of offsets; and scratch of its own, of the tasks' kind of values and of int64."""
+
 TASK = _record("kind row total grain after")
 """`row` of its kind's table; `total` pieces of work, dealt out by the `grain` once all tasks up to `after` are done."""
 

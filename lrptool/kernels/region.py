@@ -8,11 +8,14 @@ piece owns its part of the result and sums in one fixed order, so results do not
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
-from numba import carray
 from numpy.typing import NDArray
 
 from lrptool.kernels.atomic import PIECES_PER_THREAD, take, wait_for
+from lrptool.kernels.bare import reader
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.pieces.dense import dense_pieces
 from lrptool.kernels.pieces.pack import pack_pieces
@@ -20,8 +23,13 @@ from lrptool.kernels.pieces.pool import route_pieces, spread_pieces
 from lrptool.kernels.pieces.product import product_pieces
 from lrptool.kernels.pieces.weigh import weigh_pieces
 from lrptool.kernels.pieces.winograd import winograd_pieces
+from lrptool.kernels.records import DENSE, FRAME, PACK, PRODUCT, ROUTE, SPREAD, TABLES, TASK
 from lrptool.kernels.team import LINE, enter, leave
-from lrptool.kernels.tile import pointer_to
+
+_read_task = reader(TASK)
+_read_pack, _read_product, _read_route, _read_spread, _read_dense = (
+    reader(TABLES[kind]) for kind in (PACK, PRODUCT, ROUTE, SPREAD, DENSE)
+)
 
 
 @kernel()
@@ -33,54 +41,52 @@ def _share(total, grain, worker, threads):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _bare(array):  # type: ignore[no-untyped-def]
-    """Return an array (N,) without its owner: threads that count its readers together would wait for each other."""
-    return carray(pointer_to(array, 0), (array.size,))
-
-
-@kernel()
-def _work(task, begin, end, kinds, places, bases, flags, tables, own, terms):  # type: ignore[no-untyped-def]
+def _work(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Carry out pieces [begin, end) of a task; kinds as in `records`."""
-    packs, products, routes, spreads, weighs, denses = kinds
     if task.kind == 0:
-        pack_pieces(packs[task.row], begin, end, places, bases, flags, own)
+        pack_pieces(_read_pack(frame.packs, task.row), frame, begin, end, like)
     elif task.kind == 1:
-        product = products[task.row]
+        product = _read_product(frame.products, task.row)
         if product.winograd:
-            winograd_pieces(product, packs, begin, end, places, bases, flags, tables, own, terms)
+            winograd_pieces(product, frame, begin, end, like)
         else:
-            product_pieces(product, packs, begin, end, places, bases, flags, tables, own, terms)
+            product_pieces(product, frame, begin, end, like)
     elif task.kind == 2:
-        route_pieces(routes[task.row], packs, begin, end, places, bases, flags, own)
+        route_pieces(_read_route(frame.routes, task.row), frame, begin, end, like)
     elif task.kind == 3:
-        spread_pieces(spreads[task.row], packs, begin, end, places, bases, flags, own)
+        spread_pieces(_read_spread(frame.spreads, task.row), frame, begin, end, like)
     elif task.kind == 4:
-        weigh_pieces(weighs, task.row, packs, begin, end, places, bases, flags, own)
+        weigh_pieces(task.row, frame, begin, end, like)
     else:
-        dense_pieces(denses[task.row], begin, end, places, bases, own)
+        dense_pieces(_read_dense(frame.denses, task.row), frame, begin, end, like)
 
 
 @kernel(entry=True)
-def run(tasks, first, last, kinds, places, bases, flags, tables, scratch, terms, counters, threads, gate, leads):  # type: ignore[no-untyped-def]
+def run(frames, first, last, counters, like, gate, leads):  # type: ignore[no-untyped-def]
     """Carry out tasks [first, last).
 
-    Parameters are the tasks and, by kind, their records; places and the addresses of their memory; one flag per packed
-    plane; tables of offsets; scratch (threads, ·) of the tasks' dtype and of int64; counters, all zero, and the number
-    of threads; and what a `Team` adds.
+    Parameters
+    ----------
+    frames : `FRAME` (threads,)
+        What every thread works on.
+    counters : int64
+        From `counters_for`, all zero.
+    like : float32 or float64
+        Zero, of the kind of all values.
+    gate, leads
+        What a `Team` adds.
     """
+    threads = frames.size
     lines = threads + 1
     worker = enter(gate)
     if worker >= threads:
         return
-    packs, products, routes, spreads, weighs, denses = kinds
-    kinds = _bare(packs), _bare(products), _bare(routes), _bare(spreads), _bare(weighs), _bare(denses)
-    tasks, places, bases, flags, tables = _bare(tasks), _bare(places), _bare(bases), _bare(flags), _bare(tables)
-    counters, scratch, terms = _bare(counters), _bare(scratch[worker]), _bare(terms[worker])
+    frame = frames[worker]
     done = first
     for t in range(first, last):
-        task = tasks[t]
+        task = _read_task(frame.tasks, t)
         while done <= task.after:
-            wait_for(counters, done * lines * LINE, tasks[done].total)
+            wait_for(counters, done * lines * LINE, _read_task(frame.tasks, done).total)
             done += 1
         piece = max(1, task.total // (threads * PIECES_PER_THREAD))
         piece = -(-piece // task.grain) * task.grain
@@ -90,10 +96,20 @@ def run(tasks, first, last, kinds, places, bases, flags, tables, scratch, terms,
             begin = low + take(counters, (t * lines + 1 + other) * LINE, piece)
             while begin < high:
                 end = min(begin + piece, high)
-                _work(task, begin, end, kinds, places, bases, flags, tables, scratch, terms)
+                _work(task, frame, begin, end, like)
                 take(counters, t * lines * LINE, end - begin)
                 begin = low + take(counters, (t * lines + 1 + other) * LINE, piece)
     leave(gate, leads)
+
+
+def frames_for(tables: Mapping[str, NDArray[Any]], own: NDArray[Any], terms: NDArray[np.int64]) -> NDArray[np.void]:
+    """Return what threads work on: tables all of them share, by field of `FRAME`, and a row of scratch for each."""
+    frames = np.zeros(len(own), FRAME)
+    for name, table in tables.items():
+        frames[name] = table.ctypes.data
+    for name, scratch in (("own", own), ("terms", terms)):
+        frames[name] = scratch.ctypes.data + np.arange(len(scratch)) * scratch.strides[0]
+    return frames
 
 
 def counters_for(tasks: int, threads: int) -> NDArray[np.int64]:

@@ -67,7 +67,7 @@ def weigh_lanes(typingctx, places, apart, rows, count, part, accumulate, like): 
                     product = builder.fmul(lanes.load(at[0]), factor(lanes.load(at[1])))
                     lanes.store(result(product, lambda: lanes.load(at[2])), at[3])
 
-                emit_stretch(context, builder, like.dtype, count, body)
+                emit_stretch(context, builder, like, count, body)
 
             _in_each_row(builder, rows, places, apart, row)
 
@@ -107,7 +107,6 @@ def fraction_lanes(typingctx, places, apart, alive, rows, count, epsilon, coeffi
     `alive` on, if there is one, are set to 1 for `rows` of `count` values that are not all zero; NaN is not, so that it
     is not taken for dead.
     """
-    kind = like.dtype
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
         places, apart, alive, rows, count, epsilon, coefficient, form, _ = args
@@ -125,7 +124,7 @@ def fraction_lanes(typingctx, places, apart, alive, rows, count, epsilon, coeffi
                     found = lanes.some(builder.fcmp_unordered("!=", s, _number(lanes.vector, 0.0)))
                     builder.store(builder.or_(builder.load(some), found), some)
 
-                emit_stretch(context, builder, kind, count, body)
+                emit_stretch(context, builder, like, count, body)
                 with builder.if_then(builder.and_(builder.load(some), cgutils.is_not_null(builder, alive))):
                     flag = builder.inttoptr(builder.add(alive, number), _BYTE.as_pointer())
                     builder.store(ir.Constant(_BYTE, 1), flag)
@@ -152,5 +151,5 @@ def fraction_lanes(typingctx, places, apart, alive, rows, count, epsilon, coeffi
                 emit(any_form)
         return context.get_dummy_value()
 
-    given = (_ADDRESSES, _ADDRESSES, *[types.int64] * 3, kind, kind, types.UniTuple(types.int64, 3), like)
+    given = (_ADDRESSES, _ADDRESSES, *[types.int64] * 3, like, like, types.UniTuple(types.int64, 3), like)
     return types.void(*given), generate

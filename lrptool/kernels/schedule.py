@@ -16,13 +16,22 @@ from numpy.typing import DTypeLike, NDArray
 from lrptool.kernels.arena import Layout, Lifetime, lay_out
 from lrptool.kernels.entries import Entry, Place, join, pair, spell, waits
 from lrptool.kernels.memory import MEMORY
-from lrptool.kernels.records import PACK, PLACE, PRODUCT, TABLES, TASK
-from lrptool.kernels.region import counters_for, run
+from lrptool.kernels.records import DENSE, PACK, PLACE, PRODUCT, ROUTE, SPOT, SPREAD, TABLES, TASK, WEIGH
+from lrptool.kernels.region import counters_for, frames_for, run
 from lrptool.kernels.team import TEAM, get_threads
 
 Values = NDArray[np.floating[Any]]
 
 _ALIGNED = 64
+_TABLE_OF = {
+    PACK: "packs",
+    PRODUCT: "products",
+    ROUTE: "routes",
+    SPREAD: "spreads",
+    WEIGH: "weighs",
+    DENSE: "denses",
+}
+"""Where a thread's frame has the records of a kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +56,9 @@ class Run:
 class _Made:
     """The schedule as the region reads it; `fixed` and `in_arena` make up the addresses of a run."""
 
-    tasks: NDArray[np.void]
-    kinds: tuple[NDArray[np.void], ...]
+    tables: Mapping[str, NDArray[Any]]
+    tasks: int
     places: NDArray[np.void]
-    offsets: NDArray[np.int64]
     fixed: NDArray[np.int64]
     in_arena: NDArray[np.bool_]
     arena: int
@@ -194,19 +202,22 @@ class Schedule:
         addresses[made.in_arena] += start + -start % _ALIGNED
         for name, buffer in self._named.items():
             addresses[buffer] = arrays[name].ctypes.data
+        spots = np.empty(len(made.places), SPOT)
+        spots["address"] = addresses[made.places["base"]] + made.places["offset"] * self.dtype.itemsize
+        spots["apart"] = made.places["stride"] * self.dtype.itemsize
         threads = get_threads()
         own = MEMORY.take((threads, made.own), self.dtype)
         terms = MEMORY.take((threads, 2 * self._terms), np.int64)
         flags = np.zeros(self._flag_count, np.uint8)
         for begin, end in self._set_flags:
             flags[begin:end] = 1
-        counters = counters_for(len(made.tasks), threads)
-        shared = (made.kinds, made.places, addresses, flags, made.offsets)
+        frames = frames_for({**made.tables, "spots": spots, "flags": flags}, own, terms)
+        counters, like = counters_for(made.tasks, threads), self.dtype.type(0)
+        keeps = (self, arena, arrays, spots, flags, own, terms)
         begin = 0
-        for stop in [*made.calls, len(made.tasks)]:
+        for stop in [*made.calls, made.tasks]:
             if stop > begin:
-                work = (made.tasks, begin, stop, *shared, own, terms, counters, threads)
-                TEAM.run(run, threads, *work, keeps=(self, arena, arrays))
+                TEAM.run(run, threads, frames, begin, stop, counters, like, keeps=keeps)
             if stop in made.calls:
                 made.calls[stop](Run(self.dtype, addresses, arrays))
             begin = stop + 1
@@ -236,11 +247,15 @@ class Schedule:
             fixed[buffer] = array.ctypes.data
         for buffer, offset in layout.offsets.items():
             fixed[buffer], in_arena[buffer] = offset * self.dtype.itemsize, True
+        tables = {
+            "tasks": tasks,
+            **{_TABLE_OF[kind]: records for kind, records in kinds.items()},
+            "tables": np.concatenate([np.arange(self._terms), *self._tables]),
+        }
         return _Made(
-            tasks,
-            kinds,
+            tables,
+            len(tasks),
             rows.places(),
-            np.concatenate([np.arange(self._terms), *self._tables]),
             fixed,
             in_arena,
             layout.size,
@@ -287,11 +302,11 @@ class _Rows:
             self.add(other)
         return row
 
-    def records(self) -> tuple[NDArray[np.void], ...]:
+    def records(self) -> dict[int, NDArray[np.void]]:
         """Return the records of every kind."""
-        kinds = tuple(np.zeros(len(rows), TABLES[kind]) for kind, rows in self._rows.items())
-        for records, rows in zip(kinds, self._rows.values(), strict=True):
-            for k, fields in enumerate(rows):
+        kinds = {kind: np.zeros(len(rows), TABLES[kind]) for kind, rows in self._rows.items()}
+        for kind, records in kinds.items():
+            for k, fields in enumerate(self._rows[kind]):
                 records[k] = tuple(fields[name] for name in records.dtype.names or ())
         return kinds
 

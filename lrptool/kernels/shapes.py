@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lrptool.kernels.atomic import address_of
+from lrptool.kernels.bare import array_at, item_size, pointer_at
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.simd import REGISTER, SIMD
-from lrptool.kernels.tile import make_tile, pointer_behind, pointer_to
+from lrptool.kernels.tile import make_tile
 from lrptool.kernels.turn import turn
 
 # Tiles as globals, chosen at run time: as variables of a closure they would be part of the key under which machine code
@@ -63,22 +63,26 @@ def room_of_piece(shape, rows, wide):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def fill(shape, weights, source, offsets, places, terms, count, own):  # type: ignore[no-untyped-def]
-    """Compute `count` positions of a block of channels; return (channels, positions) within `own`, whole registers."""
-    rows, _, wide = extent_of_piece(shape, own.itemsize)
-    room = room_of_piece(shape, rows, wide)
-    scratch = own[room - rows * wide : room]
+def fill(shape, weights, source, offsets, numbers, terms, count, scratch, like):  # type: ignore[no-untyped-def]
+    """Compute `count` positions of a block of channels; return where they are, (channels, positions), whole registers.
+
+    Operands are addresses; results are within `scratch`, which has the room of a piece.
+    """
+    item = item_size(like)
+    rows, _, wide = extent_of_piece(shape, item)
+    results = scratch + (room_of_piece(shape, rows, wide) - rows * wide) * item
+    w, o, p = pointer_at(weights, like), pointer_at(offsets, terms), pointer_at(numbers, terms)
     if terms == 0:
-        scratch[:] = own.dtype.type(0)
+        array_at(results, rows * wide, like)[:] = like
     elif shape < _TURNED:
-        _run_tile(shape, weights, source, offsets, places, terms, pointer_to(own, 0))
+        _run_tile(shape, w, pointer_at(source, like), o, p, terms, pointer_at(results, like))
     else:
         positions = _ROWS[shape]
         for at in range(0, count, positions):
-            begin = pointer_behind(source, at)
-            _run_tile(shape, weights, begin, offsets, places, terms, pointer_to(own, at * rows))
-        turn(address_of(own), wide, address_of(scratch), rows, own)
-    return scratch
+            begin, place = source + at * item, scratch + at * rows * item
+            _run_tile(shape, w, pointer_at(begin, like), o, p, terms, pointer_at(place, like))
+        turn(scratch, wide, results, rows, like)
+    return results
 
 
 def extent_of(shape: int, itemsize: int) -> tuple[int, int]:

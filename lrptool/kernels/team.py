@@ -90,7 +90,7 @@ class Team:
 
     def _compile(self, kernel: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         """See to it that a kernel is compiled before others are told: an interrupt should not leave that to them."""
-        key = (kernel, *(argument.dtype for argument in arguments if isinstance(argument, np.ndarray)))
+        key = (kernel, *(argument.dtype for argument in arguments if isinstance(argument, (np.ndarray, np.generic))))
         if key not in self._compiled:
             with interruptible():
                 kernel(*arguments, np.full(2 * LINE, CLOSED), HELPS)

@@ -120,13 +120,3 @@ def pointer_to(typingctx, array, index):  # type: ignore[no-untyped-def]  # noqa
         return builder.gep(data, [args[1]])
 
     return types.CPointer(array.dtype)(array, index), generate
-
-
-@intrinsic
-def pointer_behind(typingctx, pointer, values):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Return a pointer some values further on."""
-
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        return builder.gep(args[0], [args[1]])
-
-    return pointer(pointer, types.int64), generate

@@ -6,6 +6,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from lrptool.kernels.bare import item_size
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.lanes import pointer, size_of
 from lrptool.kernels.shuffles import half_in_turn
@@ -21,13 +22,12 @@ def _turn_block(typingctx, source, from_apart, target, to_apart, like):  # type:
     Interleaving row i with row i + n/2 rotates the bits of a value's number (row, column) by one; after log₂ n times
     row and column have changed places.
     """
-    kind = like.dtype
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
         source, from_apart, target, to_apart = args[:4]
-        size = size_of(kind)
+        size = size_of(like)
         lanes = REGISTER // size
-        vector = ir.VectorType(context.get_value_type(kind), lanes)
+        vector = ir.VectorType(context.get_value_type(like), lanes)
         rows = [
             builder.load(pointer(builder, source, builder.mul(from_apart, ir.Constant(_I64, row)), vector), align=size)
             for row in range(lanes)
@@ -49,7 +49,8 @@ def turn(source, rows, target, columns, like):  # type: ignore[no-untyped-def]
 
     Both are taken up to whole registers: rows and columns are multiples of its lanes.
     """
-    item, lanes = like.itemsize, REGISTER // like.itemsize
+    item = item_size(like)
+    lanes = REGISTER // item
     for row in range(0, rows, lanes):
         for column in range(0, columns, lanes):
             begin, end = source + (row * columns + column) * item, target + (column * rows + row) * item

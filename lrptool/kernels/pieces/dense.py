@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrptool.kernels.atomic import address_at, address_of, take, values_at
+from lrptool.kernels.atomic import take
+from lrptool.kernels.bare import address_at, array_at, as_kind, item_size, values_at
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.pieces.onward import NOTHING, SINGLE
 from lrptool.kernels.rows import weigh_lanes
@@ -51,14 +52,14 @@ def _add_even(weights, begin, factor, squared, out):  # type: ignore[no-untyped-
 
 
 @kernel()
-def _next_rows(task, o, places, bases, rows, own):  # type: ignore[no-untyped-def]
+def _next_rows(task, frame, o, rows, like):  # type: ignore[no-untyped-def]
     """Write the next rows, from `o` on, that carry anything in any item; return how many, and where to go on."""
     count = 0
     while o < task.rows and count < _ROWS:
         carries = False
         for n in range(task.items):
-            carries |= values_at(places[task.first], n, o, 1, bases, own)[0] != 0
-            carries |= values_at(places[task.second], n, o, 1, bases, own)[0] != 0
+            carries |= values_at(frame, task.first, n, o, 1, like)[0] != 0
+            carries |= values_at(frame, task.second, n, o, 1, like)[0] != 0
         if carries:
             rows[count] = o
             count += 1
@@ -67,14 +68,14 @@ def _next_rows(task, o, places, bases, rows, own):  # type: ignore[no-untyped-de
 
 
 @kernel()
-def _add_to_item(task, n, rows, count, weights, low, places, bases, sums):  # type: ignore[no-untyped-def]
+def _add_to_item(task, frame, n, rows, count, weights, low, sums, like):  # type: ignore[no-untyped-def]
     """Add some rows of the weights to one item's sums."""
-    first = values_at(places[task.first], n, 0, task.rows, bases, sums)
-    second = values_at(places[task.second], n, 0, task.rows, bases, sums)
+    first = values_at(frame, task.first, n, 0, task.rows, like)
+    second = values_at(frame, task.second, n, 0, task.rows, like)
     begins = np.zeros(_ROWS, np.int64)
     positive, negative = np.zeros(_ROWS, sums.dtype), np.zeros(_ROWS, sums.dtype)
-    a, b = sums.dtype.type(task.first_positive), sums.dtype.type(task.second_positive)
-    c, d = sums.dtype.type(task.first_negative), sums.dtype.type(task.second_negative)
+    a, b = as_kind(task.first_positive, like), as_kind(task.second_positive, like)
+    c, d = as_kind(task.first_negative, like), as_kind(task.second_negative, like)
     for k in range(count):
         s, t = first[rows[k]], second[rows[k]]
         begins[k], positive[k], negative[k] = rows[k] * task.columns + low, a * s + b * t, c * s + d * t
@@ -86,7 +87,7 @@ def _add_to_item(task, n, rows, count, weights, low, places, bases, sums):  # ty
 
 
 @kernel()
-def dense_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyped-def]
+def dense_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Fill columns of out (items, columns) with the sum of factor · row over the rows of the weights, times x̂.
 
     A row's factor comes from two vectors s (rows): first_positive · s₁ + second_positive · s₂ for weights > 0, and with
@@ -94,26 +95,25 @@ def dense_pieces(task, begin, end, places, bases, own):  # type: ignore[no-untyp
     for squared weights, 2 for ones: then the factors of positive weights hold for all. Pieces count blocks of so many
     columns.
     """
-    weights = values_at(places[task.weights], 0, 0, task.rows * task.columns, bases, own)
-    rows = np.zeros(_ROWS, np.int64)
+    weights = values_at(frame, task.weights, 0, 0, task.rows * task.columns, like)
+    rows, item = np.zeros(_ROWS, np.int64), item_size(like)
     for block in range(begin, end):
         low = block * task.block
         width = min(task.block, task.columns - low)
-        sums = own[: task.items * width]
-        sums[:] = own.dtype.type(0)
-        count, o = _next_rows(task, 0, places, bases, rows, own)
+        sums = array_at(frame.own, task.items * width, like)
+        sums[:] = like
+        count, o = _next_rows(task, frame, 0, rows, like)
         while count > 0:
             for n in range(task.items):
-                own_sums = sums[n * width : (n + 1) * width]
-                _add_to_item(task, n, rows, count, weights, low, places, bases, own_sums)
-            count, o = _next_rows(task, o, places, bases, rows, own)
+                _add_to_item(task, frame, n, rows, count, weights, low, sums[n * width : (n + 1) * width], like)
+            count, o = _next_rows(task, frame, o, rows, like)
         for n in range(task.items):
-            values = address_of(sums[n * width : (n + 1) * width])
-            x = address_at(places[task.x], n, low, bases, own) if task.part else values
-            out = address_at(places[task.out], n, low, bases, own)
+            values = frame.own + n * width * item
+            x = address_at(frame, task.x, n, low, like) if task.part else values
+            out = address_at(frame, task.out, n, low, like)
             operands = (values, x, out if task.accumulate else values, out)
             apart = (NOTHING, NOTHING, NOTHING, NOTHING)
-            weigh_lanes(operands, apart, SINGLE, width, task.part, task.accumulate, own)
+            weigh_lanes(operands, apart, SINGLE, width, task.part, task.accumulate, like)
 
 
 @kernel(entry=True)

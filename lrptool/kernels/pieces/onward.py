@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrptool.kernels.atomic import address_at, address_of, array_at, values_at
+from lrptool.kernels.bare import address_at, array_at, as_kind, item_size, reader, values_at
 from lrptool.kernels.jit import kernel
+from lrptool.kernels.records import PACK, TABLES
 from lrptool.kernels.rows import fraction_lanes
 
 NOTHING, SINGLE = np.int64(0), np.int64(1)
 """Numbers as arguments: a literal would be part of a kernel's type, and have it compiled once more."""
 
+_read_pack = reader(TABLES[PACK])
+
 
 @kernel()
-def fractions_of(task, item, skip, places, bases, out):  # type: ignore[no-untyped-def]
-    """Fill `out` with a task's fractions of one item, from value `skip` of it on; see `Fraction`."""
-    r = address_at(places[task.r], item, skip, bases, out)
-    den, z, epsilon = _operands(task, item, skip, r, places, bases, out)
+def fractions_of(task, frame, item, skip, out, count, like):  # type: ignore[no-untyped-def]
+    """Write `count` of a task's fractions of one item, from its value `skip` on, to address `out`; see `Fraction`."""
+    r = address_at(frame, task.r, item, skip, like)
+    den, z, epsilon = _operands(task, frame, item, skip, r, like)
     apart = (NOTHING, NOTHING, NOTHING, NOTHING)
-    _fractions(task, (r, den, z, address_of(out)), apart, NOTHING, SINGLE, out.size, epsilon, out)
+    _fractions(task, (r, den, z, out), apart, NOTHING, SINGLE, count, epsilon, like)
 
 
 @kernel()
-def _operands(task, item, skip, r, places, bases, like):  # type: ignore[no-untyped-def]
+def _operands(task, frame, item, skip, r, like):  # type: ignore[no-untyped-def]
     """Return where a fraction's denominators and pre-activations are, and its epsilon; `r` for what it has not."""
-    den = address_at(places[task.den], item, skip, bases, like) if task.normalised else r
-    z = address_at(places[task.z], item, skip, bases, like) if task.where else r
-    epsilon = values_at(places[task.epsilon], item, 0, 1, bases, like)[0] if task.normalised else like.dtype.type(0)
+    den = address_at(frame, task.den, item, skip, like) if task.normalised else r
+    z = address_at(frame, task.z, item, skip, like) if task.where else r
+    epsilon = values_at(frame, task.epsilon, item, 0, 1, like)[0] if task.normalised else like
     return den, z, epsilon
 
 
@@ -34,7 +37,7 @@ def _operands(task, item, skip, r, places, bases, like):  # type: ignore[no-unty
 def _fractions(task, operands, apart, alive, rows, count, epsilon, like):  # type: ignore[no-untyped-def]
     """Write a task's fractions of operands at some addresses; see `fraction_lanes`."""
     form = (task.clip, task.where, task.normalised)
-    fraction_lanes(operands, apart, alive, rows, count, epsilon, like.dtype.type(task.coefficient), form, like)
+    fraction_lanes(operands, apart, alive, rows, count, epsilon, as_kind(task.coefficient, like), form, like)
 
 
 @kernel()
@@ -42,7 +45,7 @@ def _clear(address, count, like):  # type: ignore[no-untyped-def]
     """Write zeros."""
     values = array_at(address, count, like)
     for k in range(count):
-        values[k] = 0
+        values[k] = like
 
 
 @kernel()
@@ -52,13 +55,12 @@ def clear_around(task, plane, y, x, count, like):  # type: ignore[no-untyped-def
     Above the map comes with its first value, what is left and right of a row with that row's last, and below with the
     last of all.
     """
-    item = like.itemsize
     if y == 0 and x == 0:
         _clear(plane, task.top * task.cols + task.left, like)
     if x + count == task.width:
         end = (task.top + y) * task.cols + task.left + task.width
         following = task.plane_values if y == task.height - 1 else end + task.cols - task.width
-        _clear(plane + end * item, following - end, like)
+        _clear(plane + end * item_size(like), following - end, like)
 
 
 @kernel()
@@ -74,7 +76,7 @@ def _slot(task, c):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def hand_on(task, n, channel, channels, begin, r, x, apart, count, places, bases, flags, like):  # type: ignore[no-untyped-def]
+def hand_on(task, frame, n, channel, channels, begin, r, x, apart, count, like):  # type: ignore[no-untyped-def]
     """Write the fractions of a stretch of some channels' maps of relevance into their planes.
 
     `task` is a record of packing, whose channel 0 is channel `shift` here; relevance is at address `r`, that of the
@@ -87,22 +89,29 @@ def hand_on(task, n, channel, channels, begin, r, x, apart, count, places, bases
         # Planes of one group follow each other.
         met = high - low if task.groups == 1 else min(high - low, each - (low - task.shift) % each)
         skip = (low - channel) * apart
-        _hand_on(task, n, low - task.shift, met, begin, r + skip, x + skip, apart, count, places, bases, flags, like)
+        _hand_on(task, frame, n, low - task.shift, met, begin, r + skip, x + skip, apart, count, like)
         low += met
 
 
 @kernel()
-def _hand_on(task, n, first, rows, begin, r, x, apart, count, places, bases, flags, like):  # type: ignore[no-untyped-def]
+def hand_on_all(first, count, frame, n, channel, channels, begin, r, x, apart, values, like):  # type: ignore[no-untyped-def]
+    """Do as `hand_on` with `values` of each channel, for `count` records of packing, from row `first` on."""
+    for k in range(first, first + count):
+        hand_on(_read_pack(frame.packs, k), frame, n, channel, channels, begin, r, x, apart, values, like)
+
+
+@kernel()
+def _hand_on(task, frame, n, first, rows, begin, r, x, apart, count, like):  # type: ignore[no-untyped-def]
     """Do as `hand_on`, for channels of one group, from the task's channel `first` on."""
-    item, size = like.itemsize, task.height * task.width
-    den, z, epsilon = _operands(task, n, first * size + begin, r, places, bases, like)
+    item, size = item_size(like), task.height * task.width
+    den, z, epsilon = _operands(task, frame, n, first * size + begin, r, like)
     den_apart = size * item if task.normalised else apart
     z_apart = size * item if task.where else apart
     den, den_apart = (x, apart) if task.den_is_x else (den, den_apart)
     z, z_apart = (x, apart) if task.z_is_x else (z, z_apart)
     number, skip, step = _slot(task, first)
-    plane = address_at(places[task.planes], n, skip, bases, like)
-    alive = address_of(flags) + task.flags + n * task.groups * task.slots + number
+    plane = address_at(frame, task.planes, n, skip, like)
+    alive = frame.flags + task.flags + n * task.groups * task.slots + number
     # A stretch ends with a column of the planes, or with a row of the map.
     length = task.column if task.column else task.width
     y = begin // length

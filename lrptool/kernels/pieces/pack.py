@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-from lrptool.kernels.atomic import address_at, values_at
+import numpy as np
+
+from lrptool.kernels.bare import address_at, array_at, item_size
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.pieces.onward import NOTHING, SINGLE, clear_around, fractions_of, hand_on
 
+_ALIVE = np.uint8(1)
+
 
 @kernel()
-def _pack_sum(task, step, places, bases, flags, own):  # type: ignore[no-untyped-def]
+def _pack_sum(task, frame, step, like):  # type: ignore[no-untyped-def]
     """Write one band of rows of the sum over a group's channels; its number counts items, groups and bands."""
     bands = -(-task.height // task.band)
     band, rest = step % bands, step // bands
     n, g = rest // task.groups, rest % task.groups
     each, size = task.channels // task.groups, task.height * task.width
     number = g * task.slots + task.slot
-    first = address_at(places[task.planes], n, number * task.plane_values, bases, own)
-    plane = values_at(places[task.planes], n, number * task.plane_values, task.plane_values, bases, own)
-    s = own[: task.width]
+    plane = address_at(frame, task.planes, n, number * task.plane_values, like)
+    s = array_at(frame.own, task.width, like)
     for y in range(band * task.band, min(task.height, (band + 1) * task.band)):
         begin = (task.top + y) * task.cols + task.left
-        row = plane[begin : begin + task.width]
+        row = array_at(plane + begin * item_size(like), task.width, like)
         for k in range(each):
-            fractions_of(task, n, (g * each + k) * size + y * task.width, places, bases, s)
+            fractions_of(task, frame, n, (g * each + k) * size + y * task.width, frame.own, task.width, like)
             for i in range(task.width):
                 row[i] = s[i] if k == 0 else row[i] + s[i]
-        clear_around(task, first, y, 0, task.width, own)
-    flags[task.flags + n * task.groups * task.slots + number] = 1
+        clear_around(task, plane, y, 0, task.width, like)
+    array_at(frame.flags + task.flags + n * task.groups * task.slots + number, 1, _ALIVE)[0] = _ALIVE
 
 
 @kernel()
-def pack_pieces(task, begin, end, places, bases, flags, own):  # type: ignore[no-untyped-def]
+def pack_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Pack pieces [begin, end): their number counts items, bands and channels.
 
     The fractions of r (channels, height, width) go into zero-padded planes of rows of `cols`, from row `top`, column
@@ -43,9 +46,9 @@ def pack_pieces(task, begin, end, places, bases, flags, own):  # type: ignore[no
     bands = -(-size // task.band)
     for step in range(begin, end):
         if task.summed:
-            _pack_sum(task, step, places, bases, flags, own)
+            _pack_sum(task, frame, step, like)
             continue
         c, rest = step % task.channels, step // task.channels
         n, low = rest // bands, rest % bands * task.band
-        r = address_at(places[task.r], n, c * size + low, bases, own)
-        hand_on(task, n, c, SINGLE, low, r, r, NOTHING, min(task.band, size - low), places, bases, flags, own)
+        r = address_at(frame, task.r, n, c * size + low, like)
+        hand_on(task, frame, n, c, SINGLE, low, r, r, NOTHING, min(task.band, size - low), like)

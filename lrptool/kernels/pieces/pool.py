@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrptool.kernels.atomic import address_of, values_at
+from lrptool.kernels.bare import INTEGER, address_at, address_of, array_at, as_kind, item_size, values_at
 from lrptool.kernels.contest import collect_all, collect_won, compete
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.lanes import copy_lanes
@@ -28,37 +28,41 @@ def _layout(task):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _lay_out(x, task, padded, phase, rows, cols):  # type: ignore[no-untyped-def]
-    """Write a map's rows, phase by phase, with −∞ around them: row u of phase a is row u · stride_y + a of the map."""
-    nothing, wide, end = padded.dtype.type(-np.inf), cols * task.stride_x, task.left + task.width
+def _lay_out(x, task, padded, phase, rows, cols, like):  # type: ignore[no-untyped-def]
+    """Write a map's rows, phase by phase, with −∞ around them: row u of phase a is row u · stride_y + a of the map.
+
+    Map and rows are at addresses.
+    """
+    item, nothing = item_size(like), as_kind(-np.inf, like)
+    wide, end = cols * task.stride_x, task.left + task.width
     for a in range(task.stride_y):
         for u in range(rows):
             y = u * task.stride_y + a - task.top
-            row = padded[a * phase + u * wide : a * phase + (u + 1) * wide]
+            row = padded + (a * phase + u * wide) * item
+            values = array_at(row, wide, like)
             if 0 <= y < task.height:
-                source = address_of(x) + y * task.width * x.itemsize
-                copy_lanes(source, address_of(row) + task.left * x.itemsize, task.width, x)
-                row[: task.left], row[end:] = nothing, nothing
+                copy_lanes(x + y * task.width * item, row + task.left * item, task.width, like)
+                values[: task.left], values[end:] = nothing, nothing
             else:
-                row[:] = nothing
+                values[:] = nothing
 
 
 @kernel()
-def _take_out(padded, task, phase, cols, out):  # type: ignore[no-untyped-def]
+def _take_out(padded, task, phase, cols, out, like):  # type: ignore[no-untyped-def]
     """Write the map's rows one behind the other: the reverse of `_lay_out`."""
+    item = item_size(like)
     for y in range(task.height):
         u, a = (y + task.top) // task.stride_y, (y + task.top) % task.stride_y
         begin = a * phase + u * cols * task.stride_x + task.left
-        target = address_of(out) + y * task.width * out.itemsize
-        copy_lanes(address_of(padded) + begin * out.itemsize, target, task.width, out)
+        copy_lanes(padded + begin * item, out + y * task.width * item, task.width, like)
 
 
 @kernel()
-def _widen(values, width, out, cols):  # type: ignore[no-untyped-def]
-    """Write rows of `width` values into rows of `cols`; what lies between stays as it is."""
-    for y in range(values.size // width):
-        source, target = y * width * values.itemsize, y * cols * values.itemsize
-        copy_lanes(address_of(values) + source, address_of(out) + target, width, values)
+def _widen(values, rows, width, out, cols, like):  # type: ignore[no-untyped-def]
+    """Write rows of `width` values into rows of `cols`; what lies between stays as it is. Operands are addresses."""
+    item = item_size(like)
+    for y in range(rows):
+        copy_lanes(values + y * width * item, out + y * cols * item, width, like)
 
 
 @kernel()
@@ -71,7 +75,7 @@ def _places(task, phase, cols, like):  # type: ignore[no-untyped-def]
     """
     count, found = task.kernel_y * task.kernel_x, 0
     tables = np.empty((3, count + task.stride_y * task.stride_x + 1), np.int64)
-    numbers = np.empty((2, count), like.dtype)
+    numbers = np.full((2, count), like)
     for a in range(task.stride_y):
         for b in range(task.stride_x):
             tables[2, a * task.stride_x + b] = found
@@ -92,16 +96,17 @@ def _collect(task, relevance, winners, tables, numbers, target, phase, used, lik
 
     Where nobody has won, all get all.
     """
-    item, shifts = like.itemsize, address_of(tables) + tables.shape[1] * tables.itemsize
-    named = address_of(numbers) + numbers.shape[1] * numbers.itemsize
-    stride = task.stride_x
+    item, count, stride = item_size(like), task.kernel_y * task.kernel_x, task.stride_x
+    each = count + task.stride_y * stride + 1
+    shifts, kinds = tables + each * INTEGER, array_at(tables + 2 * each * INTEGER, each, each)
+    named = numbers + count * item
     # One register holds the values of both phases of a stride of two; others have a turn for each phase. What the last
     # register writes beyond its phase is written again with the next, or behind all of them, where there is room.
     pairs = stride == 2
     for a in range(task.stride_y):
         for b in range(1 if pairs else stride):
             kind = a * stride + b
-            low, middle, high = tables[2, kind], tables[2, kind + 1], tables[2, kind + 1 + pairs]
+            low, middle, high = kinds[kind], kinds[kind + 1], kinds[kind + 1 + pairs]
             place = target + (a * phase + b) * item
             if winners:
                 collect_won(relevance, winners, shifts, named, low, middle, high, place, used, stride, like)
@@ -110,87 +115,89 @@ def _collect(task, relevance, winners, tables, numbers, target, phase, used, lik
 
 
 @kernel()
-def _route_together(task, packs, begin, end, room, places, bases, flags, own, tables, numbers):  # type: ignore[no-untyped-def]
+def _route_together(task, frame, begin, end, tables, numbers, like):  # type: ignore[no-untyped-def]
     """Route maps [begin, end) in one go: small maps one behind the other make loops of a decent length."""
     rows, cols = _layout(task)
     size, windows, count = task.height * task.width, task.out_height * task.out_width, task.kernel_y * task.kernel_x
-    apart, wide, item = rows * cols, rows * cols * task.stride_x, own.itemsize
-    phase, used = room * wide, (end - begin) * apart
+    apart, wide, item = rows * cols, rows * cols * task.stride_x, item_size(like)
+    phase, used = task.together * wide, (end - begin) * apart
     whole = task.stride_y * phase
     flat = used - apart + (task.out_height - 1) * cols + task.out_width
     # Values have windows before them, the first ones too; there is nothing in those.
     lead = (task.kernel_y - 1) // task.stride_y * cols + (task.kernel_x - 1) // task.stride_x
-    padded, routed, rest = own[:whole], own[whole : 2 * whole], own[2 * whole + REGISTER :]
-    held = lead + room * apart
-    spread, winners, joined = rest[:held], rest[held : 2 * held], rest[2 * held :]
-    spread[:] = own.dtype.type(0)
+    held = lead + task.together * apart
+    padded = frame.own
+    routed = padded + whole * item
+    spread = routed + (whole + REGISTER) * item
+    winners = spread + held * item
+    joined = winners + held * item
+    relevance, won = spread + lead * item, winners + lead * item
+    array_at(spread, held, like)[:] = like
     for step in range(begin, end):
         n, plane, at = step // task.planes, step % task.planes, step - begin
-        x = values_at(places[task.x], n, plane * size, size, bases, own)
-        _lay_out(x, task, padded[at * wide :], phase, rows, cols)
-        r = values_at(places[task.r], n, plane * windows, windows, bases, own)
-        _widen(r, task.out_width, spread[lead + at * apart :], cols)
-    won, relevance = address_of(winners) + lead * item, address_of(spread) + lead * item
-    compete(address_of(padded), address_of(tables), address_of(numbers), count, won, flat, task.stride_x, own)
-    _collect(task, relevance, won, tables, numbers, address_of(routed), phase, used, own)
+        x = address_at(frame, task.x, n, plane * size, like)
+        _lay_out(x, task, padded + at * wide * item, phase, rows, cols, like)
+        r = address_at(frame, task.r, n, plane * windows, like)
+        _widen(r, task.out_height, task.out_width, relevance + at * apart * item, cols, like)
+    compete(padded, tables, numbers, count, won, flat, task.stride_x, like)
+    _collect(task, relevance, won, tables, numbers, routed, phase, used, like)
     for step in range(begin, end):
         n, plane, at = step // task.planes, step % task.planes, step - begin
+        values = routed + at * wide * item
         if task.accumulate or task.onwards:
-            _take_out(routed[at * wide :], task, phase, cols, joined)
-            relevances = address_of(joined)
-            weigh_on(task, packs, relevances, NOTHING, n, plane, SINGLE, size, NOTHING, size, places, bases, flags, own)
+            _take_out(values, task, phase, cols, joined, like)
+            weigh_on(task, frame, joined, NOTHING, n, plane, SINGLE, size, NOTHING, size, like)
         else:
-            out_map = values_at(places[task.out], n, plane * size, size, bases, own)
-            _take_out(routed[at * wide :], task, phase, cols, out_map)
+            _take_out(values, task, phase, cols, address_at(frame, task.out, n, plane * size, like), like)
 
 
 @kernel()
-def route_pieces(task, packs, begin, end, places, bases, flags, own):  # type: ignore[no-untyped-def]
+def route_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Hand relevance r (planes, out_height, out_width) of maps [begin, end) to each window's first maximum of x.
 
     The number of a map counts items, then planes; `together` maps are worked on at a time.
     """
     rows, cols = _layout(task)
-    tables, numbers = _places(task, task.together * rows * cols * task.stride_x, cols, own)
+    tables, numbers = _places(task, task.together * rows * cols * task.stride_x, cols, like)
     for first in range(begin, end, task.together):
         last = min(end, first + task.together)
-        _route_together(task, packs, first, last, task.together, places, bases, flags, own, tables, numbers)
+        _route_together(task, frame, first, last, address_of(tables), address_of(numbers), like)
 
 
 @kernel()
-def _spread(s, task, own, tables, numbers, out):  # type: ignore[no-untyped-def]
-    """Fill a map with the sum of the values of the windows that hold each position."""
-    if s.size == 1 and task.kernel_y >= task.top + task.height and task.kernel_x >= task.left + task.width:
-        out[:] = s[0]
-        return
+def _spread(task, s, scratch, tables, numbers, out, like):  # type: ignore[no-untyped-def]
+    """Fill a map with the sum of the values of the windows that hold each position; operands are addresses."""
     rows, cols = _layout(task)
-    phase = rows * cols * task.stride_x
+    phase, item = rows * cols * task.stride_x, item_size(like)
     lead = (task.kernel_y - 1) // task.stride_y * cols + (task.kernel_x - 1) // task.stride_x
-    padded, wide = own[: task.stride_y * phase], own[task.stride_y * phase + REGISTER :]
-    wide[: lead + rows * cols] = own.dtype.type(0)
-    _widen(s, task.out_width, wide[lead:], cols)
-    relevance = address_of(wide) + lead * own.itemsize
-    _collect(task, relevance, NOTHING, tables, numbers, address_of(padded), phase, rows * cols, own)
-    _take_out(padded, task, phase, cols, out)
+    wide = scratch + (task.stride_y * phase + REGISTER) * item
+    array_at(wide, lead + rows * cols, like)[:] = like
+    relevance = wide + lead * item
+    _widen(s, task.out_height, task.out_width, relevance, cols, like)
+    _collect(task, relevance, NOTHING, tables, numbers, scratch, phase, rows * cols, like)
+    _take_out(scratch, task, phase, cols, out, like)
 
 
 @kernel()
-def spread_pieces(task, packs, begin, end, places, bases, flags, own):  # type: ignore[no-untyped-def]
+def spread_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Spread fractions of r (planes, out_height, out_width) of maps [begin, end), times `factor`, over their windows.
 
     What arrives is multiplied by the part of x. The number of a map counts items, then planes; `factor` has one map.
     """
-    size, windows = task.height * task.width, task.out_height * task.out_width
-    s, spread, rest = own[:windows], own[windows : windows + size], own[windows + size :]
+    size, windows, item = task.height * task.width, task.out_height * task.out_width, item_size(like)
+    spread = frame.own + windows * item
+    scratch = spread + size * item
+    s, factor = array_at(frame.own, windows, like), values_at(frame, task.factor, 0, 0, windows, like)
+    single = windows == 1 and task.kernel_y >= task.top + task.height and task.kernel_x >= task.left + task.width
     rows, cols = _layout(task)
-    tables, numbers = _places(task, rows * cols * task.stride_x, cols, own)
+    tables, numbers = _places(task, rows * cols * task.stride_x, cols, like)
     for step in range(begin, end):
         n, plane = step // task.planes, step % task.planes
-        fractions_of(task, n, plane * windows, places, bases, s)
-        factor = values_at(places[task.factor], 0, 0, windows, bases, own)
+        fractions_of(task, frame, n, plane * windows, frame.own, windows, like)
         for k in range(windows):
             s[k] *= factor[k]
-        _spread(s, task, rest, tables, numbers, spread)
-        weigh_on(
-            task, packs, address_of(spread), NOTHING, n, plane, SINGLE, size, NOTHING, size, places, bases, flags, own
-        )
+        if single:
+            array_at(spread, size, like)[:] = s[0]
+        else:
+            _spread(task, frame.own, scratch, address_of(tables), address_of(numbers), spread, like)
+        weigh_on(task, frame, spread, NOTHING, n, plane, SINGLE, size, NOTHING, size, like)

@@ -1,0 +1,99 @@
+"""Operands at bare addresses: what kernels hand on to one another.
+
+An array among a kernel's arguments is seven arguments, and whoever gets it counts its readers: on the way from a tile
+to the maps it is stored in that took longer than a tile of few terms. So kernels are handed addresses, and what kind of
+values lie there is told by `like`: a zero of that kind, which takes up no more than a register.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, types
+from numba.extending import intrinsic
+from numba.np.numpy_support import from_dtype
+
+from lrptool.kernels.jit import kernel
+from lrptool.kernels.lanes import size_of
+from lrptool.kernels.records import SPOT
+
+_I64 = ir.IntType(64)
+INTEGER = 8
+"""Bytes of an entry in a table of offsets."""
+
+
+def reader(record: np.dtype[Any]) -> Any:
+    """Return the function of (address, row) that gives a row of a table of such records."""
+    kind, size = from_dtype(record), ir.Constant(_I64, record.itemsize)
+
+    @intrinsic
+    def read(typingctx, table, row):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+            table, row = args
+            return builder.inttoptr(builder.add(table, builder.mul(row, size)), context.get_value_type(kind))
+
+        return kind(types.int64, types.int64), generate
+
+    return read
+
+
+@intrinsic
+def item_size(typingctx, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Return the bytes of a value of the kind of `like`."""
+    size = ir.Constant(_I64, size_of(like))
+    return types.int64(like), lambda *_: size
+
+
+@intrinsic
+def as_kind(typingctx, value, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Return a number as one of the kind of `like`."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return context.cast(builder, args[0], signature.args[0], signature.return_type)
+
+    return like(value, like), generate
+
+
+@intrinsic
+def pointer_at(typingctx, address, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Return an address as a pointer to values of the kind of `like`."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like)(types.int64, like), generate
+
+
+@intrinsic
+def address_of(typingctx, array):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Return where a contiguous array begins."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.ptrtoint(data, _I64)
+
+    return types.int64(array), generate
+
+
+@kernel()
+def array_at(address, size, like):  # type: ignore[no-untyped-def]
+    """Return `size` values from an address on as an array; not for handing on."""
+    return carray(pointer_at(address, like), (size,))
+
+
+_read_spot = reader(SPOT)
+
+
+@kernel()
+def address_at(frame, place, item, skip, like):  # type: ignore[no-untyped-def]
+    """Return where value `skip` of an item lies, of a place by its number."""
+    spot = _read_spot(frame.spots, place)
+    return spot.address + item * spot.apart + skip * item_size(like)
+
+
+@kernel()
+def values_at(frame, place, item, skip, size, like):  # type: ignore[no-untyped-def]
+    """Return `size` values of a place's item, from its value `skip` on, as an array; not for handing on."""
+    return array_at(address_at(frame, place, item, skip, like), size, like)
