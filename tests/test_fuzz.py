@@ -67,16 +67,18 @@ TILES = [None, *range(len(shapes._SHAPES))]
 def only_tile(shape: int | None) -> Iterator[None]:
     """Let products use one tile, whatever they are, and ask for what the first block of weights reads.
 
-    Minimal filtering is used wherever it is possible.
+    They add up their terms in many chunks then, of few tiles at a time. Minimal filtering is used wherever possible.
     """
     with pytest.MonkeyPatch.context() as patch:
         for least in ("_SLOTS", "_CHANNELS", "_TILES"):
             patch.setattr(winograd, least, 1)
         if shape is not None:
-            patch.setattr(product, "best_shape", lambda *size, whole: best_shape(*size, whole=True) if whole else shape)
+            patch.setattr(product, "best_shape", lambda *x, unit: best_shape(*x, unit=unit) if unit > 1 else shape)
             patch.setattr(winograd, "best_shape", lambda *_, **__: shape)
             patch.setattr(product, "_FAR", 0)
             patch.setattr(product, "_MANY", 1)
+            patch.setattr(product, "_CHUNK", 64)
+            patch.setattr(product, "_SUMS", 2048)
         yield
 
 

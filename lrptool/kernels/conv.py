@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -26,6 +27,8 @@ Values = NDArray[np.floating[Any]]
 
 _LEAST = 512
 """Values worth a piece of packing."""
+_FEW = 4
+"""Channels so few that a phase of theirs fills no tile: with a stride, all phases are one product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,9 @@ class TransposedConv:
 
         Both share their fractions, so that these are packed and read once. None where a tile does not hold both.
         """
-        if self._geometry.group > 1 or self.summed or other.summed or not fits_one(2 * self._parts()[0].shape[1]):
+        channels = self._parts()[0].shape[1]
+        together = self._geometry.strides[1] if self._merges(channels) else channels
+        if self._geometry.group > 1 or self.summed or other.summed or not fits_one(2 * together):
             return None
         return TransposedConv(self._parts, self._geometry, other._parts)
 
@@ -133,9 +138,12 @@ class TransposedConv:
             grouped = [part[:, :1] for part in grouped]
         stacked = np.concatenate(grouped, axis=1)
         columnar = g.single and not summed
-        phases = [
-            self._phase(stacked, a, b, columnar=columnar) for a in range(g.strides[0]) for b in range(g.strides[1])
-        ]
+        if self._merges(stacked.shape[2] // (1 if self._others is None else 2)):
+            phases: list[Product | Winograd] = [self._merged(stacked)]
+        else:
+            phases = [
+                self._phase(stacked, a, b, columnar=columnar) for a in range(g.strides[0]) for b in range(g.strides[1])
+            ]
         return _Packed(phases, channels, grouped[0].shape[1], summed, columnar)
 
     def add_to(
@@ -237,6 +245,34 @@ class TransposedConv:
         landing = self._landing(0, a), self._landing(1, b)
         split = self._others is not None
         return Product.of(terms, offsets, *landing, self._cols, columnar=columnar, split=split)
+
+    def _merges(self, channels: int) -> bool:
+        """Whether all phases are one product."""
+        g = self._geometry
+        strided = g.group == 1 and g.strides != (1, 1) and not g.single
+        return strided and channels <= _FEW and fits_one(g.strides[1])
+
+    def _merged(self, grouped: Values) -> Product:
+        """Return the product of all phases at once; a tap that one of them has not is without weight there."""
+        (sy, sx), (_, slots, channels) = self._geometry.strides, grouped.shape[:3]
+        halves = 1 if self._others is None else 2
+        ys, xs = ([self._taps(axis, phase) for phase in range((sy, sx)[axis])] for axis in (0, 1))
+        rows, cols = (sorted({shift for taps in phases for _, shift in taps}) for phases in (ys, xs))
+        terms = np.zeros((slots, len(rows), len(cols), sy, channels // halves, halves, sx), grouped.dtype)
+        for a, b in np.ndindex(sy, sx):
+            for (ky, shift_y), (kx, shift_x) in product(ys[a], xs[b]):
+                weights = grouped[0, :, :, ky, kx].reshape(slots, halves, channels // halves)
+                terms[:, rows.index(shift_y), cols.index(shift_x), a, :, :, b] = weights.transpose(0, 2, 1)
+        taps = np.array([row * self._cols + col for row in rows for col in cols], np.int64)
+        return Product.of(
+            terms.reshape(1, slots * taps.size, -1),
+            np.arange(slots)[:, None] * self._plane + taps,
+            self._landing(0, 0),
+            self._landing(1, 0),
+            self._cols,
+            split=halves > 1,
+            merged=True,
+        )
 
 
 def _is_square(g: Geometry) -> bool:

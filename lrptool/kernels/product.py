@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lrptool.kernels.entries import Place
 from lrptool.kernels.records import ALL, ONE, PRODUCT, SPLIT
 from lrptool.kernels.schedule import Schedule
-from lrptool.kernels.shapes import best_shape, extent_of, scratch_of
+from lrptool.kernels.shapes import FLOAT32, best_shape, extent_of, scratch_of
 
 Values = NDArray[np.floating[Any]]
 Offsets = NDArray[np.int64]
@@ -22,6 +22,10 @@ _FAR = 500_000
 """Values of the planes that no core's own cache holds: what the first of many blocks of weights reads is asked for."""
 _MANY = 4
 """Blocks of weights among which the time that takes is little."""
+_CHUNK = 1536
+"""Weights of a block that a core's first cache holds beside what they meet."""
+_SUMS = 32768
+"""Sums that wait for the next chunk of weights in a core's own cache."""
 _FEW = 4
 """Columns so few that a thread takes all of them with a block of weights."""
 BANDS = 16
@@ -57,7 +61,8 @@ class Product:
     With `fill` they are all that lands: what lies between gets zeros.
 
     Sources of neighbouring columns lie `apart`. Columnar planes are read in order; as whole planes, every term of a
-    1 × 1 product would lie on another page.
+    1 × 1 product would lie on another page. Of the rows of a block the first `kept` have weights. Where it is `merged`
+    the product is that of all phases of a stride, see `of`.
     """
 
     weights: Values
@@ -68,7 +73,9 @@ class Product:
     x: Axis
     cols: int
     apart: int
+    kept: int
     fill: bool = False
+    merged: bool = False
 
     @classmethod
     def of(
@@ -81,22 +88,31 @@ class Product:
         *,
         columnar: bool = False,
         split: bool = False,
+        merged: bool = False,
     ) -> Product:
         """Choose a tile for terms (G, K, I) and cut them into its blocks, the last one filled up with zeros.
 
-        Where x is `split`, the second half of the terms' channels is for what is not positive of it.
+        Where x is `split`, the second half of the terms' channels is for what is not positive of it. Where all phases
+        are `merged`, I counts rows of phases, channels, these halves, and columns of phases; of each channel's row of
+        results the columns are taken in turn.
         """
         groups, count, channels = terms.shape
-        shape = best_shape(channels, y.steps * cols, count, whole=split)
+        halves = 2 if split else 1
+        unit = halves * x.stride if merged else channels if split else 1
+        shape = best_shape(channels, y.steps * cols, count, unit=unit)
         rows, width = extent_of(shape, terms.dtype.itemsize)
-        blocks = -(-channels // rows)
-        padded = np.zeros((groups, count, blocks * rows), terms.dtype)
-        padded[..., :channels] = terms
-        weights = np.ascontiguousarray(padded.reshape(groups, count, blocks, rows).transpose(0, 2, 1, 3))
+        kept = rows // unit * unit
+        blocks = -(-channels // kept)
+        padded = np.zeros((groups, count, blocks, rows), terms.dtype)
+        for block in range(blocks):
+            part = terms[..., block * kept : (block + 1) * kept]
+            padded[:, :, block, : part.shape[-1]] = part
+        weights = np.ascontiguousarray(padded.transpose(0, 2, 1, 3))
         if columnar:
             offsets = np.arange(len(offsets))[:, None] * width + np.zeros_like(offsets)
-        channels = channels // 2 if split else channels
-        return cls(weights, offsets, shape, channels, y, x, cols, len(offsets) * width if columnar else width)
+        channels //= halves * (y.stride * x.stride if merged else 1)
+        apart = len(offsets) * width if columnar else width
+        return cls(weights, offsets, shape, channels, y, x, cols, apart, kept, merged=merged)
 
     def add_to(
         self,
@@ -121,13 +137,15 @@ class Product:
         together = max(1, min(columns, _NEAR // max(1, met)))
         if self.weights.size <= _NEAR:
             together = min(together, -(-columns // BANDS))
+        chunk = max(1, _CHUNK // (extent_of(self.shape, FLOAT32)[0] * max(1, taps))) * max(1, taps)
+        beside = 1 if slots * taps <= chunk else max(1, _SUMS // scratch_of(self.shape))
         direct = (self.y.stride, self.x.stride, self.y.start, self.x.start) == (1, 1, 0, 0) and self.cols == size[1]
         schedule.add(
             PRODUCT,
             schedule.batch * groups * blocks * columns,
             reads=[planes, *([x] if part != ONE else [])],
             writes=out,
-            own=scratch_of(self.shape),
+            own=beside * scratch_of(self.shape) + (2 * self.x.stride * width if self.merged else 0),
             group=group,
             # A block of weights should not be read by one thread for every column.
             grain=together if together <= _FEW else 1,
@@ -157,5 +175,9 @@ class Product:
             foresee=taps > 1 and blocks >= _MANY and plane_values > _FAR,
             fill=self.fill,
             winograd=False,
+            merged=self.merged,
+            kept=self.kept,
+            chunk=chunk,
+            side_by_side=beside,
             direct=direct and self.y.high >= size[0] and self.x.high >= size[1],
         )

@@ -49,7 +49,7 @@ TABLES = {
     PRODUCT: _record(
         f"{_ONWARD} planes flags weights table x out channels groups blocks slots taps plane_values apart tile "
         "steps_y steps_x cols stride_y start_y from_y to_y stride_x start_x from_x to_x height width "
-        "part split accumulate together foresee direct fill winograd"
+        "part split accumulate together foresee direct fill winograd merged kept chunk side_by_side"
     ),
     ROUTE: _record(
         f"{_ONWARD} r x out part accumulate together "

@@ -28,22 +28,22 @@ _LEAST_PIECES = 16
 
 
 @kernel()
-def _run_tile(shape, weights, source, offsets, places, terms, out):  # type: ignore[no-untyped-def]
+def _run_tile(shape, weights, source, offsets, places, terms, before, out):  # type: ignore[no-untyped-def]
     """Run one of the tiles."""
     if shape == 0:
-        _TILE0(weights, source, offsets, places, terms, out)
+        _TILE0(weights, source, offsets, places, terms, before, out)
     elif shape == 1:
-        _TILE1(weights, source, offsets, places, terms, out)
+        _TILE1(weights, source, offsets, places, terms, before, out)
     elif shape == 2:
-        _TILE2(weights, source, offsets, places, terms, out)
+        _TILE2(weights, source, offsets, places, terms, before, out)
     elif shape == 3:
-        _TILE3(weights, source, offsets, places, terms, out)
+        _TILE3(weights, source, offsets, places, terms, before, out)
     elif shape == 4:
-        _TILE4(weights, source, offsets, places, terms, out)
+        _TILE4(weights, source, offsets, places, terms, before, out)
     elif shape == 5:
-        _TILE5(weights, source, offsets, places, terms, out)
+        _TILE5(weights, source, offsets, places, terms, before, out)
     else:
-        _TILE6(weights, source, offsets, places, terms, out)
+        _TILE6(weights, source, offsets, places, terms, before, out)
 
 
 @kernel()
@@ -63,24 +63,34 @@ def room_of_piece(shape, rows, wide):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def fill(shape, weights, source, offsets, numbers, terms, count, scratch, like):  # type: ignore[no-untyped-def]
-    """Compute `count` positions of a block of channels; return where they are, (channels, positions), whole registers.
+def fill(shape, weights, source, offsets, numbers, terms, before, count, scratch, like):  # type: ignore[no-untyped-def]
+    """Add up terms of `count` positions of a block of channels in `scratch`, which has the room of a piece.
 
-    Operands are addresses; results are within `scratch`, which has the room of a piece.
+    Operands are addresses. Results are there as soon as `finish` has been called; terms that came `before` are in the
+    sums already.
     """
     item = item_size(like)
     rows, _, wide = extent_of_piece(shape, item)
     results = scratch + (room_of_piece(shape, rows, wide) - rows * wide) * item
     w, o, p = pointer_at(weights, like), pointer_at(offsets, terms), pointer_at(numbers, terms)
-    if terms == 0:
-        array_at(results, rows * wide, like)[:] = like
-    elif shape < _TURNED:
-        _run_tile(shape, w, pointer_at(source, like), o, p, terms, pointer_at(results, like))
+    if shape < _TURNED:
+        _run_tile(shape, w, pointer_at(source, like), o, p, terms, before, pointer_at(results, like))
     else:
         positions = _ROWS[shape]
         for at in range(0, count, positions):
             begin, place = source + at * item, scratch + at * rows * item
-            _run_tile(shape, w, pointer_at(begin, like), o, p, terms, pointer_at(place, like))
+            _run_tile(shape, w, pointer_at(begin, like), o, p, terms, before, pointer_at(place, like))
+
+
+@kernel()
+def finish(shape, terms, scratch, like):  # type: ignore[no-untyped-def]
+    """Return where the results of `fill` are, (channels, positions) in whole registers; zeros of no terms."""
+    item = item_size(like)
+    rows, _, wide = extent_of_piece(shape, item)
+    results = scratch + (room_of_piece(shape, rows, wide) - rows * wide) * item
+    if terms == 0:
+        array_at(results, rows * wide, like)[:] = like
+    elif shape >= _TURNED:
         turn(scratch, wide, results, rows, like)
     return results
 
@@ -98,9 +108,9 @@ def scratch_of(shape: int) -> int:
     return scratch
 
 
-def fits_one(channels: int) -> bool:
-    """Whether a tile can hold so many channels."""
-    return channels <= max(_ROWS[:_TURNED])
+def fits_one(rows: int) -> bool:
+    """Whether a tile that is not turned can hold so many rows."""
+    return rows <= max(_ROWS[:_TURNED])
 
 
 def narrowest() -> int:
@@ -108,23 +118,25 @@ def narrowest() -> int:
     return min(extent_of(shape, FLOAT32)[1] for shape in range(_TURNED))
 
 
-def best_shape(channels: int, size: int, terms: int, *, whole: bool = False, widest: int | None = None) -> int:
+def best_shape(channels: int, size: int, terms: int, *, unit: int = 1, widest: int | None = None) -> int:
     """Return which tile wastes least on `channels` rows and `size` positions, each a sum of so many terms.
 
-    `whole` ones hold all channels. With `widest` they are not turned, and no wider; the `narrowest` is at most that.
+    Every `unit` rows are of one tile, which some tile has to hold, see `fits_one`. With `widest` tiles are not turned,
+    and no wider; the `narrowest` is at most that.
     """
 
     def useful(shape: int) -> float:
         rows, width = extent_of(shape, FLOAT32)
         turned = shape >= _TURNED
-        if whole and (turned or rows < channels):
+        kept = rows // unit * unit
+        if not kept or (turned and unit > 1):
             return 0.0
         if widest is not None and (turned or width > widest):
             return 0.0
-        if turned and (terms * rows > _KEPT or -(-channels // rows) * -(-size // width) < _LEAST_PIECES):
+        if turned and (terms * rows > _KEPT or -(-channels // kept) * -(-size // width) < _LEAST_PIECES):
             return 0.0
         step = _ROWS[shape] if turned else width
-        filled = channels / (-(-channels // rows) * rows) * size / (-(-size // step) * step)
+        filled = channels / (-(-channels // kept) * rows) * size / (-(-size // step) * step)
         # Every step loads its vectors anew: few broadcasts make little of them. Turning results takes time of its own.
         # The constants are from measurements.
         return filled * _ROWS[shape] / (_ROWS[shape] + 1.8) * (0.97 if turned else 1.0)

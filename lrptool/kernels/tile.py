@@ -43,7 +43,7 @@ def _emit(
 ) -> None:
     """Emit the loop over k and the stores behind it; the shape is rows, vectors and their lanes."""
     rows, vecs, lanes = shape
-    weights, source, offsets, places, terms, out = args
+    weights, source, offsets, places, terms, before, out = args
     vector = ir.VectorType(element, lanes)
     undefined = ir.Constant(vector, ir.Undefined)
     first_lane = ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes)
@@ -54,15 +54,21 @@ def _emit(
         return builder.bitcast(builder.gep(pointer, [ir.Constant(_I64, index)]), vector.as_pointer())
 
     entry, function = builder.block, builder.function
-    body, done = function.append_basic_block("terms"), function.append_basic_block("store")
+    more, body, done = (function.append_basic_block(name) for name in ("more", "terms", "store"))
+    builder.cbranch(cgutils.is_not_null(builder, before), more, body)
+    builder.position_at_end(more)
+    held = [builder.load(at(out, index * lanes), align=align) for index in range(rows * vecs)]
     builder.branch(body)
     builder.position_at_end(body)
     k = builder.phi(_I64)
-    sums = [builder.phi(vector) for _ in range(rows * vecs)]
-    starts = [(k, ir.Constant(_I64, 0))]
-    starts += [(phi, ir.Constant(vector, [0.0] * lanes)) for phi in sums]
-    for phi, value in starts:
-        phi.add_incoming(value, entry)
+    sums = [builder.phi(vector) for _ in held]
+    nothing = ir.Constant(vector, [0.0] * lanes)
+    for phi, old, new in [
+        (k, ir.Constant(_I64, 0), ir.Constant(_I64, 0)),
+        *((*pair, nothing) for pair in zip(sums, held, strict=True)),
+    ]:
+        phi.add_incoming(old, more)
+        phi.add_incoming(new, entry)
     shifted = builder.gep(source, [builder.load(builder.gep(offsets, [k]))])
     each = vecs * lanes if turned else rows
     place = builder.mul(builder.load(builder.gep(places, [k])), ir.Constant(_I64, each))
@@ -91,14 +97,15 @@ def make_tile(rows: int, vecs: int, simd: Simd, *, turned: bool = False) -> Any:
     """Return the tile as a function numba can call.
 
     The function takes pointers to weights (·, rows), source, int64 offsets (K,) and places (K,), the number of terms
-    K ≥ 1, and a pointer to where rows × (vecs · lanes) results go. It reads `vecs` whole registers from every offset
-    on: the source needs that much room behind its last value. float32, or float64 with half the lanes.
+    K ≥ 1, how many came before, and a pointer to where rows × (vecs · lanes) results go: added to what is there if any
+    term came before. It reads `vecs` whole registers from every offset on: the source needs that much room behind its
+    last value. float32, or float64 with half the lanes.
 
     Where it is turned, weights are (·, vecs · lanes), and `rows` values are read from every offset on.
     """
 
     @intrinsic
-    def tile(typingctx, weights, source, offsets, places, terms, out):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def tile(typingctx, weights, source, offsets, places, terms, before, out):  # type: ignore[no-untyped-def]  # noqa: ARG001
         element, suffix = _ELEMENT[weights.dtype]
         lanes = simd.lanes if suffix == "f32" else simd.lanes // 2
 
@@ -106,7 +113,7 @@ def make_tile(rows: int, vecs: int, simd: Simd, *, turned: bool = False) -> Any:
             _emit(builder, args, element, suffix, (rows, vecs, lanes), fused=simd.fused, turned=turned)
             return context.get_dummy_value()
 
-        return types.void(weights, source, offsets, places, terms, out), generate
+        return types.void(weights, source, offsets, places, terms, before, out), generate
 
     return tile
 

@@ -140,4 +140,8 @@ class Winograd:
             direct=True,
             fill=False,
             winograd=True,
+            merged=False,
+            kept=rows,
+            chunk=slots,
+            side_by_side=1,
         )

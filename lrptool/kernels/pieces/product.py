@@ -16,7 +16,7 @@ from lrptool.kernels.near import LINE, prefetch
 from lrptool.kernels.pieces.onward import NOTHING, SINGLE
 from lrptool.kernels.pieces.weigh import weigh_on, weigh_strided
 from lrptool.kernels.records import PACK, TABLES
-from lrptool.kernels.shapes import extent_of_piece, fill
+from lrptool.kernels.shapes import extent_of_piece, fill, finish, room_of_piece
 
 SLACK = 256
 """Values a buffer of planes has behind its last one: a tile reads whole registers."""
@@ -46,16 +46,16 @@ def list_living(task, frame, item):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _pick(task, frame, values, width, n, channel, rows, place, count, like):  # type: ignore[no-untyped-def]
-    """Let results for positive x give way, where x is not, to those of as many channels further on."""
-    size, span, item = task.height * task.width, (count - 1) * task.stride_x + 1, item_size(like)
-    for m in range(rows):
-        x = array_at(address_at(frame, task.x, n, (channel + m) * size + place, like), span, like)
-        first = array_at(values + m * width * item, count, like)
-        rest = array_at(values + (m + task.channels) * width * item, count, like)
-        for t in range(count):
-            if not x[t * task.stride_x] > 0:
-                first[t] = rest[t]
+def _pick(x, stride, values, rest, count, like):  # type: ignore[no-untyped-def]
+    """Let values give way to others where every stride-th of x is not positive; operands are addresses."""
+    x, values, rest = (
+        array_at(x, (count - 1) * stride + 1, like),
+        array_at(values, count, like),
+        array_at(rest, count, like),
+    )
+    for t in range(count):
+        if not x[t * stride] > 0:
+            values[t] = rest[t]
 
 
 @kernel()
@@ -86,6 +86,7 @@ def _store_tile(task, frame, first, width, n, channel, rows, q, end, like):  # t
     columns likewise. Where `direct`, position and place are the same.
     """
     top = min(rows, task.channels - channel % task.channels)
+    apart, size = width * item_size(like), task.height * task.width
     begin = q
     while begin < end:
         if task.direct:
@@ -101,12 +102,57 @@ def _store_tile(task, frame, first, width, n, channel, rows, q, end, like):  # t
         if count > 0:
             values = first + (source - q) * item_size(like)
             if task.split:
-                _pick(task, frame, values, width, n, channel, top, place, count, like)
+                for m in range(top):
+                    x = address_at(frame, task.x, n, (channel + m) * size + place, like)
+                    _pick(x, task.stride_x, values + m * apart, values + (m + task.channels) * apart, count, like)
             if task.stride_x == 1 and not task.fill:
-                apart, size = width * item_size(like), task.height * task.width
                 weigh_on(task, frame, values, apart, n, channel, top, size, place, count, like)
             else:
                 _store_strided(task, frame, values, width, n, channel, top, place, count, like)
+        begin = stop
+
+
+@kernel()
+def _take_in_turn(source, wide, stride, count, line, like):  # type: ignore[no-untyped-def]
+    """Write `count` values of each of `stride` rows, `wide` apart, in turn; operands are addresses."""
+    out = array_at(line, count * stride, like)
+    for b in range(stride):
+        row = array_at(source + b * wide * item_size(like), count, like)
+        for t in range(count):
+            out[t * stride + b] = row[t]
+
+
+@kernel()
+def _store_merged(task, frame, first, wide, line, n, block, q, end, like):  # type: ignore[no-untyped-def]
+    """Write positions [q, end) of a block's rows, which lie at address `first`, to their places in their maps.
+
+    A channel's columns of a phase follow each other, first those for positive x where it is `split`; `line` has room
+    for two lines of results. Position q is step (q // cols, q % cols), and a step lands on stride rows and columns.
+    """
+    item, size, stride = item_size(like), task.height * task.width, task.stride_x
+    halves = 2 if task.split else 1
+    lines = task.kept // (halves * stride)
+    begin = q
+    while begin < end:
+        u = begin // task.cols
+        v, stop = begin - u * task.cols, min(end, (u + 1) * task.cols)
+        count = min(stop - begin, task.steps_x - v)
+        left = stride * v + task.start_x
+        low, high = max(0, -left), min(count * stride, task.width - left)
+        for k in range(lines if high > low else 0):
+            number = block * lines + k
+            a, c = number // task.channels, number % task.channels
+            y = task.stride_y * u + task.start_y + a
+            if a < task.stride_y and 0 <= y < task.height:
+                place = y * task.width + left + low
+                source = first + (k * halves * stride * wide + begin - q) * item
+                _take_in_turn(source, wide, stride, count, line, like)
+                if task.split:
+                    rest = line + stride * wide * item
+                    _take_in_turn(source + stride * wide * item, wide, stride, count, rest, like)
+                    x = address_at(frame, task.x, n, c * size + place, like)
+                    _pick(x, SINGLE, line + low * item, rest + low * item, high - low, like)
+                weigh_on(task, frame, line + low * item, NOTHING, n, c, SINGLE, size, place, high - low, like)
         begin = stop
 
 
@@ -162,6 +208,48 @@ def _fetch_terms(source, table, terms, width, like):  # type: ignore[no-untyped-
 
 
 @kernel()
+def _add_up(task, frame, unit, block, column, tiles, first, met, terms, like):  # type: ignore[no-untyped-def]
+    """Compute `tiles` tiles, from one of a block and column on, in the thread's own scratch.
+
+    Of `met` columns from `first` on, those of a block follow each other, then those of the next. Terms are added up in
+    chunks: the first core's cache holds the weights of one, and the second what it reads of the planes.
+    """
+    item, all_terms = item_size(like), task.slots * task.taps
+    rows, width, wide = extent_of_piece(task.tile, item)
+    room = room_of_piece(task.tile, rows, wide) * item
+    size, columns = (task.steps_y - 1) * task.cols + task.steps_x, first + met
+    # Terms count from 0 on where none is left out: these numbers stand at the beginning of the tables.
+    whole = terms == all_terms
+    table = frame.tables + task.table * INTEGER
+    offsets, numbers = (table, frame.tables) if whole else (frame.terms, frame.terms + all_terms * INTEGER)
+    n, g = unit // task.groups, unit % task.groups
+    for before in range(0, terms, task.chunk):
+        some = min(task.chunk, terms - before)
+        o, p = offsets + before * INTEGER, numbers + before * INTEGER
+        b, c = block, column
+        for k in range(tiles):
+            weights = address_at(frame, task.weights, 0, (g * task.blocks + b) * all_terms * rows, like)
+            source = address_at(frame, task.planes, n, g * task.plane_values + c * task.apart, like)
+            if before + some == terms:
+                _ask(task, frame, n, g * task.channels, b, c, rows, width, size, like)
+            if task.foresee and before == 0 and b == 0 and (c + 1) * width < size:
+                _fetch_terms(source + task.apart * item, table, all_terms, width, like)
+            positions = min(width, size - c * width)
+            fill(task.tile, weights, source, o, p, some, before, positions, frame.own + k * room, like)
+            c += 1
+            if c == columns:
+                b, c = b + 1, first
+
+
+@kernel()
+def _ask(task, frame, n, channel, block, column, rows, width, size, like):  # type: ignore[no-untyped-def]
+    """Ask for what a tile's results will meet; maps hardly larger than that lie behind each other anyway."""
+    if task.height * task.width > 2 * width and not task.merged:
+        top, q = min(rows, task.channels - block * rows), column * width
+        _fetch_results(task, frame, n, channel + block * rows, top, q, min(q + width, size), like)
+
+
+@kernel()
 def product_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Compute tiles [begin, end): their number counts items, groups, and blocks of channels and columns of positions.
 
@@ -169,38 +257,35 @@ def product_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-de
     per slot and tap; the sources of neighbouring columns lie `apart`. Slots whose flag is 0 are left out of the sum. A
     block of weights meets `together` columns in turn, then these meet the next block; with `foresee` the first block
     asks for what the next column reads. With `split` the second half of the channels is for what is not positive of x.
-    Each output is summed by one thread in one order.
+    With `merged` a block's first `kept` rows are of all phases of a stride, see `_store_merged`. Up to `side_by_side`
+    tiles are computed together. Each output is summed by one thread in one order.
     """
     item = item_size(like)
     rows, width, wide = extent_of_piece(task.tile, item)
     size = (task.steps_y - 1) * task.cols + task.steps_x
-    columns = -(-size // width)
-    blocks, all_terms = task.blocks, task.slots * task.taps
-    table = frame.tables + task.table * INTEGER
-    listed, terms = -1, 0
-    # Terms count from 0 on where none is left out: these numbers stand at the beginning of the tables.
-    offsets, numbers = table, frame.tables
-    for step in range(begin, end):
+    columns, blocks = -(-size // width), task.blocks
+    room = room_of_piece(task.tile, rows, wide) * item
+    line = frame.own + task.side_by_side * room
+    listed, terms, step = -1, 0, begin
+    while step < end:
         unit, rest = step // (blocks * columns), step % (blocks * columns)
         first = rest // (blocks * task.together) * task.together
         met = min(task.together, columns - first)
         block, column = (rest - first * blocks) // met, first + (rest - first * blocks) % met
-        n, g = unit // task.groups, unit % task.groups
+        tiles = min(task.side_by_side, (first + met) * blocks - rest, end - step)
         if unit != listed:
             terms, listed = list_living(task, frame, unit), unit
-            whole = terms == all_terms
-            offsets = table if whole else frame.terms
-            numbers = frame.tables if whole else frame.terms + all_terms * INTEGER
-        q = column * width
-        stop = min(q + width, size)
-        channel = g * task.channels + block * rows
-        # Maps hardly larger than that lie behind each other anyway.
-        if task.height * task.width > 2 * width:
-            top = min(rows, task.channels - block * rows)
-            _fetch_results(task, frame, n, channel, top, q, stop, like)
-        weights = address_at(frame, task.weights, 0, (g * blocks + block) * all_terms * rows, like)
-        source = address_at(frame, task.planes, n, g * task.plane_values + column * task.apart, like)
-        if task.foresee and block == 0 and column + 1 < columns:
-            _fetch_terms(source + task.apart * item, table, all_terms, width, like)
-        values = fill(task.tile, weights, source, offsets, numbers, terms, stop - q, frame.own, like)
-        _store_tile(task, frame, values, wide, n, channel, rows, q, stop, like)
+        _add_up(task, frame, unit, block, column, tiles, first, met, terms, like)
+        n, channel = unit // task.groups, unit % task.groups * task.channels
+        for k in range(tiles):
+            q = column * width
+            stop = min(q + width, size)
+            values = finish(task.tile, terms, frame.own + k * room, like)
+            if task.merged:
+                _store_merged(task, frame, values, wide, line, n, block, q, stop, like)
+            else:
+                _store_tile(task, frame, values, wide, n, channel + block * rows, rows, q, stop, like)
+            column += 1
+            if column == first + met:
+                block, column = block + 1, first
+        step += tiles

@@ -11,7 +11,7 @@ from lrptool.kernels.jit import kernel
 from lrptool.kernels.pieces.onward import NOTHING
 from lrptool.kernels.pieces.product import fetch, list_living
 from lrptool.kernels.pieces.weigh import weigh_on
-from lrptool.kernels.shapes import FLOAT32, extent_of_piece, fill, room_of_piece, scratch_of
+from lrptool.kernels.shapes import FLOAT32, extent_of_piece, fill, finish, room_of_piece, scratch_of
 from lrptool.kernels.simd import REGISTER
 
 
@@ -84,7 +84,10 @@ def _compute(task, frame, block, apart, offsets, numbers, terms, count, values, 
     at = scratch
     for f in range(FREQUENCIES):
         w, s = weights + f * size * item, frame.own + f * apart * item
-        at = fill(task.tile, w, s, offsets, numbers, terms, count, scratch + f * room, like) - f * room
+        products = scratch + f * room
+        if terms:
+            fill(task.tile, w, s, offsets, numbers, terms, NOTHING, count, products, like)
+        at = finish(task.tile, terms, products, like) - f * room
     row = STEP * width
     for m in range(rows):
         for k in range(0, count, lanes):
