@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lrptool.kernels.records import PACK, PRODUCT, ROUTE, SPREAD, WEIGH
+from lrptool.kernels.shapes import extent_of_strip
 
 if TYPE_CHECKING:
     from lrptool.kernels.schedule import Run
@@ -51,6 +52,7 @@ class Entry:
     call: Callable[[Run], None] | None = None
     onward: Sequence[Entry] = ()
     beside: Sequence[Entry] = ()
+    following: Entry | None = None
 
     def integer(self, name: str) -> int:
         """Return a field."""
@@ -267,3 +269,66 @@ def _weigh_the_same(first: Entry, other: Entry) -> bool:
     written = {place.buffer for place, _ in first.writes}
     theirs = {place.buffer for place, _ in other.writes}
     return written.isdisjoint(other.buffers) and theirs.isdisjoint(first.buffers)
+
+
+def hand_over(entries: Sequence[Entry], scratch: AbstractSet[int]) -> list[Entry]:
+    """Let a product that completes maps of relevance weigh their fractions, instead of an entry of its own.
+
+    So do the products in front of a sum: its inputs' relevance is written while that of the sum is at hand.
+    """
+    done: list[Entry] = []
+    for now, entry in enumerate(entries):
+        last = _completes(done, entry, scratch)
+        if last < 0:
+            done.append(entry)
+        else:
+            others = (*done[last + 1 :], *entries[now + 1 :])
+            done[last] = _followed(done[last], entry, kept=_touched(others, entry.place("r").buffer))
+    return done
+
+
+def _touched(entries: Iterable[Entry], buffer: int) -> bool:
+    """Whether anybody reads or writes a buffer."""
+    return any(buffer in entry.buffers for entry in entries)
+
+
+def _completes(before: Sequence[Entry], entry: Entry, scratch: AbstractSet[int]) -> int:
+    """Return which product writes all that an entry weighs, last of all; -1 where none does, or who follows is in turn.
+
+    Nobody between the two may have to do with what the entry writes, or write what it reads.
+    """
+    if entry.kind != WEIGH or entry.place("r").buffer not in scratch:
+        return -1
+    r = entry.place("r")
+    writers = [k for k, other in enumerate(before) if r.buffer in {place.buffer for place, _ in other.writes}]
+    if not writers or not _covers_whole(before[writers[-1]], entry) or _in_company(before, writers):
+        return -1
+    last, written = writers[-1], {place.buffer for place, _ in entry.writes}
+    read = {place.buffer for place in entry.reads}
+    between = before[last + 1 :]
+    free = all(written.isdisjoint(other.buffers) for other in (*between, before[last]))
+    return last if free and not any(place.buffer in read for other in between for place, _ in other.writes) else -1
+
+
+def _covers_whole(writer: Entry, entry: Entry) -> bool:
+    """Whether a product writes stretches of just the maps that are weighed."""
+    if writer.kind != PRODUCT or writer.following or writer.place("out") != entry.place("r"):
+        return False
+    strides = (writer.integer("stride_y"), writer.integer("stride_x"))
+    return strides == (1, 1) and writer.maps == entry.maps
+
+
+def _followed(writer: Entry, entry: Entry, *, kept: bool) -> Entry:
+    """Return a product that weighs what it has written."""
+    room = 2 * extent_of_strip(writer.integer("tile"), 1)[0] * writer.integer("wide")
+    out = writer.place("out")
+    before = [out] if writer.integer("accumulate") and not kept else []
+    own = [(place, group) for place, group in writer.writes if place.buffer != out.buffer or kept]
+    return replace(
+        writer,
+        own=writer.own + room,
+        fields={**writer.fields, "keep": int(kept), "spare": writer.own},
+        reads=(*writer.reads, *before, *(place for place in entry.reads if place.buffer != out.buffer)),
+        writes=(*own, *entry.writes),
+        following=entry,
+    )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lrptool.kernels.entries import Place
 from lrptool.kernels.records import ALL, ONE, PRODUCT, SPLIT
 from lrptool.kernels.schedule import Schedule
-from lrptool.kernels.shapes import FLOAT32, best_shape, extent_of, scratch_of
+from lrptool.kernels.shapes import best_shape, extent_of, extent_of_strip, sums_of
 
 Values = NDArray[np.floating[Any]]
 Offsets = NDArray[np.int64]
@@ -26,6 +26,8 @@ _CHUNK = 1536
 """Weights of a block that a core's first cache holds beside what they meet."""
 _SUMS = 32768
 """Sums that wait for the next chunk of weights in a core's own cache."""
+_STRIP = 256
+"""Positions of a block of channels that are stored together: long stretches of maps are read and written faster."""
 _FEW = 4
 """Columns so few that a thread takes all of them with a block of weights."""
 BANDS = 16
@@ -137,15 +139,18 @@ class Product:
         together = max(1, min(columns, _NEAR // max(1, met)))
         if self.weights.size <= _NEAR:
             together = min(together, -(-columns // BANDS))
-        chunk = max(1, _CHUNK // (extent_of(self.shape, FLOAT32)[0] * max(1, taps))) * max(1, taps)
-        beside = 1 if slots * taps <= chunk else max(1, _SUMS // scratch_of(self.shape))
+        strip = max(1, min(together, _STRIP // width))
+        rows, wide = extent_of_strip(self.shape, strip)
+        chunk = max(1, _CHUNK // (rows * max(1, taps))) * max(1, taps)
+        strips = 1 if slots * taps <= chunk else max(1, _SUMS // (rows * wide))
+        lines = 2 * self.x.stride * wide if self.merged else 0
         direct = (self.y.stride, self.x.stride, self.y.start, self.x.start) == (1, 1, 0, 0) and self.cols == size[1]
         schedule.add(
             PRODUCT,
             schedule.batch * groups * blocks * columns,
             reads=[planes, *([x] if part != ONE else [])],
             writes=out,
-            own=beside * scratch_of(self.shape) + (2 * self.x.stride * width if self.merged else 0),
+            own=strips * (rows * wide + strip * sums_of(self.shape)) + lines,
             group=group,
             # A block of weights should not be read by one thread for every column.
             grain=together if together <= _FEW else 1,
@@ -178,6 +183,9 @@ class Product:
             merged=self.merged,
             kept=self.kept,
             chunk=chunk,
-            side_by_side=beside,
+            strip=strip,
+            strips=strips,
+            wide=wide,
+            sums=sums_of(self.shape),
             direct=direct and self.y.high >= size[0] and self.x.high >= size[1],
         )

@@ -37,8 +37,9 @@ TASK = _record("kind row total grain after")
 """`row` of its kind's table; `total` pieces of work, dealt out by the `grain` once all tasks up to `after` are done."""
 
 _FRACTION = "r den z epsilon clip where normalised"
-_ONWARD = "keep onward onwards"
-"""What maps of relevance are made of: whether it is kept as it is, and the first of so many packings it goes on to."""
+_ONWARD = "keep onward onwards next nexts spare"
+"""What maps of relevance go on to: whether they are kept as they are, the first of so many packings, the first of so
+many tasks that weigh their fractions, and where the thread's own scratch for these begins, in values."""
 
 TABLES = {
     PACK: _record(
@@ -49,7 +50,7 @@ TABLES = {
     PRODUCT: _record(
         f"{_ONWARD} planes flags weights table x out channels groups blocks slots taps plane_values apart tile "
         "steps_y steps_x cols stride_y start_y from_y to_y stride_x start_x from_x to_x height width "
-        "part split accumulate together foresee direct fill winograd merged kept chunk side_by_side"
+        "part split accumulate together foresee direct fill winograd merged kept chunk strip strips wide sums"
     ),
     ROUTE: _record(
         f"{_ONWARD} r x out part accumulate together "

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import DTypeLike, NDArray
 
 from lrptool.kernels.arena import Layout, Lifetime, lay_out
-from lrptool.kernels.entries import Entry, Place, join, pair, spell, waits
+from lrptool.kernels.entries import Entry, Place, hand_over, join, pair, spell, waits
 from lrptool.kernels.memory import MEMORY
 from lrptool.kernels.records import DENSE, PACK, PLACE, PRODUCT, ROUTE, SPOT, SPREAD, TABLES, TASK, WEIGH
 from lrptool.kernels.region import counters_for, frames_for, run
@@ -66,7 +66,16 @@ class _Made:
     calls: Mapping[int, Callable[[Run], None]]
 
 
-_ALONE: Mapping[str, int] = {"keep": 1, "shift": 0, "differs": 0, "whole": 0, "less": 0, "den_is_x": 0, "z_is_x": 0}
+_ALONE: Mapping[str, int] = {
+    "keep": 1,
+    "spare": 0,
+    "shift": 0,
+    "differs": 0,
+    "whole": 0,
+    "less": 0,
+    "den_is_x": 0,
+    "z_is_x": 0,
+}
 """Fields of a task that is joined with no other, and looks at no difference."""
 
 
@@ -229,7 +238,8 @@ class Schedule:
 
     def _make(self) -> _Made:
         """Join what can be one task, lay out the scratch and write down all records."""
-        entries = pair([spell(entry, self._differences) for entry in join(self._entries, self._scratch.keys())])
+        joined = join(self._entries, self._scratch.keys())
+        entries = hand_over(pair([spell(entry, self._differences) for entry in joined]), self._scratch.keys())
         layout, after = self._lay_out(entries)
         rows = _Rows()
         tasks = np.array(
@@ -293,6 +303,9 @@ class _Rows:
         onward = {"onward": len(self._rows[PACK]), "onwards": len(entry.onward), "beside": len(entry.beside)}
         for packing in entry.onward:
             self.add(packing)
+        following = entry.following
+        onward["next"] = self.add(following) if following else 0
+        onward["nexts"] = 1 + len(following.beside) if following else 0
         fields = {
             key: self._places.setdefault(value, len(self._places)) if isinstance(value, Place) else value
             for key, value in entry.fields.items()

@@ -28,22 +28,22 @@ _LEAST_PIECES = 16
 
 
 @kernel()
-def _run_tile(shape, weights, source, offsets, places, terms, before, out):  # type: ignore[no-untyped-def]
+def _run_tile(shape, weights, source, offsets, places, terms, before, out, apart):  # type: ignore[no-untyped-def]
     """Run one of the tiles."""
     if shape == 0:
-        _TILE0(weights, source, offsets, places, terms, before, out)
+        _TILE0(weights, source, offsets, places, terms, before, out, apart)
     elif shape == 1:
-        _TILE1(weights, source, offsets, places, terms, before, out)
+        _TILE1(weights, source, offsets, places, terms, before, out, apart)
     elif shape == 2:
-        _TILE2(weights, source, offsets, places, terms, before, out)
+        _TILE2(weights, source, offsets, places, terms, before, out, apart)
     elif shape == 3:
-        _TILE3(weights, source, offsets, places, terms, before, out)
+        _TILE3(weights, source, offsets, places, terms, before, out, apart)
     elif shape == 4:
-        _TILE4(weights, source, offsets, places, terms, before, out)
+        _TILE4(weights, source, offsets, places, terms, before, out, apart)
     elif shape == 5:
-        _TILE5(weights, source, offsets, places, terms, before, out)
+        _TILE5(weights, source, offsets, places, terms, before, out, apart)
     else:
-        _TILE6(weights, source, offsets, places, terms, before, out)
+        _TILE6(weights, source, offsets, places, terms, before, out, apart)
 
 
 @kernel()
@@ -57,42 +57,42 @@ def extent_of_piece(shape, itemsize):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def room_of_piece(shape, rows, wide):  # type: ignore[no-untyped-def]
-    """Values that results take up while they are computed; turned ones are there twice."""
-    return rows * wide if shape < _TURNED else 2 * rows * wide
+def is_turned(shape):  # type: ignore[no-untyped-def]
+    """Whether results are turned before they are where they belong."""
+    return shape >= _TURNED
 
 
 @kernel()
-def fill(shape, weights, source, offsets, numbers, terms, before, count, scratch, like):  # type: ignore[no-untyped-def]
-    """Add up terms of `count` positions of a block of channels in `scratch`, which has the room of a piece.
+def fill(shape, weights, source, offsets, numbers, terms, before, count, results, apart, sums, like):  # type: ignore[no-untyped-def]
+    """Add up terms of `count` positions of a block of channels.
 
-    Operands are addresses. Results are there as soon as `finish` has been called; terms that came `before` are in the
-    sums already.
+    Operands are addresses. A channel's `results` lie `apart` values behind those of the one before; those of turned
+    tiles are in `sums`, which takes a whole piece, until `finish` has been called. Terms that came `before` are in
+    there already.
     """
     item = item_size(like)
-    rows, _, wide = extent_of_piece(shape, item)
-    results = scratch + (room_of_piece(shape, rows, wide) - rows * wide) * item
     w, o, p = pointer_at(weights, like), pointer_at(offsets, terms), pointer_at(numbers, terms)
     if shape < _TURNED:
-        _run_tile(shape, w, pointer_at(source, like), o, p, terms, before, pointer_at(results, like))
+        _run_tile(shape, w, pointer_at(source, like), o, p, terms, before, pointer_at(results, like), apart)
     else:
-        positions = _ROWS[shape]
+        rows, positions = extent_of_piece(shape, item)[0], _ROWS[shape]
         for at in range(0, count, positions):
-            begin, place = source + at * item, scratch + at * rows * item
-            _run_tile(shape, w, pointer_at(begin, like), o, p, terms, before, pointer_at(place, like))
+            begin, place = source + at * item, sums + at * rows * item
+            _run_tile(shape, w, pointer_at(begin, like), o, p, terms, before, pointer_at(place, like), rows)
 
 
 @kernel()
-def finish(shape, terms, scratch, like):  # type: ignore[no-untyped-def]
-    """Return where the results of `fill` are, (channels, positions) in whole registers; zeros of no terms."""
-    item = item_size(like)
-    rows, _, wide = extent_of_piece(shape, item)
-    results = scratch + (room_of_piece(shape, rows, wide) - rows * wide) * item
+def finish(shape, terms, results, apart, sums, like):  # type: ignore[no-untyped-def]
+    """Let results be what `fill` has added up, in whole registers; zeros of no terms.
+
+    Pieces that follow each other are finished in that order: what is beyond the positions of one is the next one's.
+    """
+    rows, _, wide = extent_of_piece(shape, item_size(like))
     if terms == 0:
-        array_at(results, rows * wide, like)[:] = like
+        for m in range(rows):
+            array_at(results + m * apart * item_size(like), wide, like)[:] = like
     elif shape >= _TURNED:
-        turn(scratch, wide, results, rows, like)
-    return results
+        turn(sums, wide, rows, results, apart, like)
 
 
 def extent_of(shape: int, itemsize: int) -> tuple[int, int]:
@@ -101,11 +101,16 @@ def extent_of(shape: int, itemsize: int) -> tuple[int, int]:
     return rows, width
 
 
-def scratch_of(shape: int) -> int:
-    """Return the values a thread needs for a piece's results."""
+def extent_of_strip(shape: int, pieces: int) -> tuple[int, int]:
+    """Return channels and values per channel of results of pieces that follow each other, float32."""
+    rows, width, wide = extent_of_piece.py_func(shape, FLOAT32)
+    return rows, (pieces - 1) * width + wide
+
+
+def sums_of(shape: int) -> int:
+    """Return the values a piece's results take up before they are turned; 0 where they are not."""
     rows, _, wide = extent_of_piece.py_func(shape, FLOAT32)
-    scratch: int = room_of_piece.py_func(shape, rows, wide)
-    return scratch
+    return rows * wide if shape >= _TURNED else 0
 
 
 def fits_one(rows: int) -> bool:

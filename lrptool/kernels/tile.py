@@ -43,7 +43,7 @@ def _emit(
 ) -> None:
     """Emit the loop over k and the stores behind it; the shape is rows, vectors and their lanes."""
     rows, vecs, lanes = shape
-    weights, source, offsets, places, terms, before, out = args
+    weights, source, offsets, places, terms, before, out, apart = args
     vector = ir.VectorType(element, lanes)
     undefined = ir.Constant(vector, ir.Undefined)
     first_lane = ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes)
@@ -54,10 +54,11 @@ def _emit(
         return builder.bitcast(builder.gep(pointer, [ir.Constant(_I64, index)]), vector.as_pointer())
 
     entry, function = builder.block, builder.function
+    results = [builder.gep(out, [builder.mul(apart, ir.Constant(_I64, m))]) for m in range(rows)]
     more, body, done = (function.append_basic_block(name) for name in ("more", "terms", "store"))
     builder.cbranch(cgutils.is_not_null(builder, before), more, body)
     builder.position_at_end(more)
-    held = [builder.load(at(out, index * lanes), align=align) for index in range(rows * vecs)]
+    held = [builder.load(at(row, v * lanes), align=align) for row in results for v in range(vecs)]
     builder.branch(body)
     builder.position_at_end(body)
     k = builder.phi(_I64)
@@ -90,22 +91,23 @@ def _emit(
     builder.cbranch(builder.icmp_signed("<", following, terms), body, done)
     builder.position_at_end(done)
     for index, total in enumerate(totals):
-        builder.store(total, at(out, index * lanes), align=align)
+        builder.store(total, at(results[index // vecs], index % vecs * lanes), align=align)
 
 
 def make_tile(rows: int, vecs: int, simd: Simd, *, turned: bool = False) -> Any:
     """Return the tile as a function numba can call.
 
     The function takes pointers to weights (·, rows), source, int64 offsets (K,) and places (K,), the number of terms
-    K ≥ 1, how many came before, and a pointer to where rows × (vecs · lanes) results go: added to what is there if any
-    term came before. It reads `vecs` whole registers from every offset on: the source needs that much room behind its
-    last value. float32, or float64 with half the lanes.
+    K ≥ 1, how many came before, a pointer to where results go, and how many values one row's lie behind those of the
+    row before. Results are rows × (vecs · lanes), added to what is there if any term came before. It reads `vecs` whole
+    registers from every offset on: the source needs that much room behind its last value. float32, or float64 with half
+    the lanes.
 
     Where it is turned, weights are (·, vecs · lanes), and `rows` values are read from every offset on.
     """
 
     @intrinsic
-    def tile(typingctx, weights, source, offsets, places, terms, before, out):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def tile(typingctx, weights, source, offsets, places, terms, before, out, apart):  # type: ignore[no-untyped-def]  # noqa: ARG001
         element, suffix = _ELEMENT[weights.dtype]
         lanes = simd.lanes if suffix == "f32" else simd.lanes // 2
 
@@ -113,7 +115,7 @@ def make_tile(rows: int, vecs: int, simd: Simd, *, turned: bool = False) -> Any:
             _emit(builder, args, element, suffix, (rows, vecs, lanes), fused=simd.fused, turned=turned)
             return context.get_dummy_value()
 
-        return types.void(weights, source, offsets, places, terms, before, out), generate
+        return types.void(weights, source, offsets, places, terms, before, out, types.int64), generate
 
     return tile
 

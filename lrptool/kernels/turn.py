@@ -44,8 +44,8 @@ def _turn_block(typingctx, source, from_apart, target, to_apart, like):  # type:
 
 
 @kernel()
-def turn(source, rows, target, columns, like):  # type: ignore[no-untyped-def]
-    """Write (rows, columns) values at an address to another as (columns, rows).
+def turn(source, rows, columns, target, apart, like):  # type: ignore[no-untyped-def]
+    """Write (rows, columns) values at an address to another as (columns, rows), `apart` values from row to row there.
 
     Both are taken up to whole registers: rows and columns are multiples of its lanes.
     """
@@ -53,5 +53,5 @@ def turn(source, rows, target, columns, like):  # type: ignore[no-untyped-def]
     lanes = REGISTER // item
     for row in range(0, rows, lanes):
         for column in range(0, columns, lanes):
-            begin, end = source + (row * columns + column) * item, target + (column * rows + row) * item
-            _turn_block(begin, columns * item, end, rows * item, like)
+            begin, end = source + (row * columns + column) * item, target + (column * apart + row) * item
+            _turn_block(begin, columns * item, end, apart * item, like)

@@ -14,7 +14,7 @@ from lrptool.kernels.entries import Place
 from lrptool.kernels.pieces.winograd import scratch_of_column
 from lrptool.kernels.records import ONE, PRODUCT
 from lrptool.kernels.schedule import Schedule
-from lrptool.kernels.shapes import best_shape, extent_of, narrowest
+from lrptool.kernels.shapes import best_shape, extent_of, extent_of_strip, narrowest
 
 Values = NDArray[np.floating[Any]]
 
@@ -143,5 +143,8 @@ class Winograd:
             merged=False,
             kept=rows,
             chunk=slots,
-            side_by_side=1,
+            strip=1,
+            strips=1,
+            sums=0,
+            wide=STEP * extent_of_strip(self.shape, 1)[1],
         )

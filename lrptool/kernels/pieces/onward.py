@@ -19,9 +19,16 @@ _read_pack = reader(TABLES[PACK])
 def fractions_of(task, frame, item, skip, out, count, like):  # type: ignore[no-untyped-def]
     """Write `count` of a task's fractions of one item, from its value `skip` on, to address `out`; see `Fraction`."""
     r = address_at(frame, task.r, item, skip, like)
+    fractions_at(task, frame, item, skip, NOTHING, r, NOTHING, out, NOTHING, SINGLE, count, like)
+
+
+@kernel()
+def fractions_at(task, frame, item, skip, size, r, apart, out, out_apart, rows, count, like):  # type: ignore[no-untyped-def]
+    """Write a task's fractions of relevance at address `r`, of `rows` maps of a size, from their value `skip` on."""
     den, z, epsilon = _operands(task, frame, item, skip, r, like)
-    apart = (NOTHING, NOTHING, NOTHING, NOTHING)
-    _fractions(task, (r, den, z, out), apart, NOTHING, SINGLE, count, epsilon, like)
+    step = size * item_size(like)
+    den_apart, z_apart = step if task.normalised else apart, step if task.where else apart
+    _fractions(task, (r, den, z, out), (apart, den_apart, z_apart, out_apart), NOTHING, rows, count, epsilon, like)
 
 
 @kernel()
@@ -76,39 +83,39 @@ def _slot(task, c):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def hand_on(task, frame, n, channel, channels, begin, r, x, apart, count, like):  # type: ignore[no-untyped-def]
+def hand_on(task, frame, n, channel, channels, begin, r, apart, x, x_apart, count, like):  # type: ignore[no-untyped-def]
     """Write the fractions of a stretch of some channels' maps of relevance into their planes.
 
     `task` is a record of packing, whose channel 0 is channel `shift` here; relevance is at address `r`, that of the
-    following channel `apart` from it; with `den_is_x` or `z_is_x` these are at address `x`, likewise. Stretches may be
-    handed on in any order; who hands on the ends of rows clears what lies between.
+    following channel `apart` from it; with `den_is_x` or `z_is_x` these are at address `x`, `x_apart` from each other.
+    Stretches may be handed on in any order; who hands on the ends of rows clears what lies between.
     """
     low, high = max(channel, task.shift), min(channel + channels, task.shift + task.channels)
     each = task.channels // task.groups
     while low < high:
         # Planes of one group follow each other.
         met = high - low if task.groups == 1 else min(high - low, each - (low - task.shift) % each)
-        skip = (low - channel) * apart
-        _hand_on(task, frame, n, low - task.shift, met, begin, r + skip, x + skip, apart, count, like)
+        far, x_far = (low - channel) * apart, (low - channel) * x_apart
+        _hand_on(task, frame, n, low - task.shift, met, begin, r + far, apart, x + x_far, x_apart, count, like)
         low += met
 
 
 @kernel()
-def hand_on_all(first, count, frame, n, channel, channels, begin, r, x, apart, values, like):  # type: ignore[no-untyped-def]
+def hand_on_all(first, count, frame, n, channel, channels, begin, r, apart, x, x_apart, values, like):  # type: ignore[no-untyped-def]
     """Do as `hand_on` with `values` of each channel, for `count` records of packing, from row `first` on."""
     for k in range(first, first + count):
-        hand_on(_read_pack(frame.packs, k), frame, n, channel, channels, begin, r, x, apart, values, like)
+        hand_on(_read_pack(frame.packs, k), frame, n, channel, channels, begin, r, apart, x, x_apart, values, like)
 
 
 @kernel()
-def _hand_on(task, frame, n, first, rows, begin, r, x, apart, count, like):  # type: ignore[no-untyped-def]
+def _hand_on(task, frame, n, first, rows, begin, r, apart, x, x_apart, count, like):  # type: ignore[no-untyped-def]
     """Do as `hand_on`, for channels of one group, from the task's channel `first` on."""
     item, size = item_size(like), task.height * task.width
     den, z, epsilon = _operands(task, frame, n, first * size + begin, r, like)
     den_apart = size * item if task.normalised else apart
     z_apart = size * item if task.where else apart
-    den, den_apart = (x, apart) if task.den_is_x else (den, den_apart)
-    z, z_apart = (x, apart) if task.z_is_x else (z, z_apart)
+    den, den_apart = (x, x_apart) if task.den_is_x else (den, den_apart)
+    z, z_apart = (x, x_apart) if task.z_is_x else (z, z_apart)
     number, skip, step = _slot(task, first)
     plane = address_at(frame, task.planes, n, skip, like)
     alive = frame.flags + task.flags + n * task.groups * task.slots + number

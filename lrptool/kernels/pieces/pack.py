@@ -51,4 +51,4 @@ def pack_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
         c, rest = step % task.channels, step // task.channels
         n, low = rest // bands, rest % bands * task.band
         r = address_at(frame, task.r, n, c * size + low, like)
-        hand_on(task, frame, n, c, SINGLE, low, r, r, NOTHING, min(task.band, size - low), like)
+        hand_on(task, frame, n, c, SINGLE, low, r, NOTHING, r, NOTHING, min(task.band, size - low), like)

@@ -15,14 +15,14 @@ from lrptool.kernels.jit import kernel
 from lrptool.kernels.near import LINE, prefetch
 from lrptool.kernels.pieces.onward import NOTHING, SINGLE
 from lrptool.kernels.pieces.weigh import weigh_on, weigh_strided
-from lrptool.kernels.records import PACK, TABLES
-from lrptool.kernels.shapes import extent_of_piece, fill, finish, room_of_piece
+from lrptool.kernels.records import PACK, TABLES, WEIGH
+from lrptool.kernels.shapes import extent_of_piece, fill, finish
 
 SLACK = 256
 """Values a buffer of planes has behind its last one: a tile reads whole registers."""
 _FLAG = np.uint8(0)
 
-_read_pack = reader(TABLES[PACK])
+_read_pack, _read_weigh = reader(TABLES[PACK]), reader(TABLES[WEIGH])
 
 
 @kernel()
@@ -80,7 +80,7 @@ def _store_strided(task, frame, values, width, n, channel, rows, place, count, l
 
 @kernel()
 def _store_tile(task, frame, first, width, n, channel, rows, q, end, like):  # type: ignore[no-untyped-def]
-    """Write positions [q, end) of a tile's rows, which lie at address `first`, to their places in their maps.
+    """Write positions [q, end) of a strip's rows, which lie at address `first`, to their places in their maps.
 
     Position q is step (q // cols, q % cols); step u lands on row stride_y · u + start_y where from_y ≤ u < to_y, and
     columns likewise. Where `direct`, position and place are the same.
@@ -181,6 +181,12 @@ def fetch(task, frame, n, channel, channels, place, count, like):  # type: ignor
             prefetch(address_at(frame, pack.den, n, first, like), channels, apart, stretch)
         if pack.where and pack.z != task.x:
             prefetch(address_at(frame, pack.z, n, first, like), channels, apart, stretch)
+    for k in range(task.next, task.next + task.nexts):
+        following = _read_weigh(frame.weighs, k)
+        if following.den != task.x:
+            prefetch(address_at(frame, following.den, n, skip, like), channels, apart, stretch)
+        if following.part and not following.differs and following.x != task.x:
+            prefetch(address_at(frame, following.x, n, skip, like), channels, apart, stretch)
 
 
 @kernel()
@@ -208,37 +214,21 @@ def _fetch_terms(source, table, terms, width, like):  # type: ignore[no-untyped-
 
 
 @kernel()
-def _add_up(task, frame, unit, block, column, tiles, first, met, terms, like):  # type: ignore[no-untyped-def]
-    """Compute `tiles` tiles, from one of a block and column on, in the thread's own scratch.
+def _columns_of_strip(task, column, first, met, left):  # type: ignore[no-untyped-def]
+    """Return how many columns of a block follow each other in a strip, from one of `met` on; no more than are left."""
+    return min(task.strip - (column - first) % task.strip, first + met - column, left)
 
-    Of `met` columns from `first` on, those of a block follow each other, then those of the next. Terms are added up in
-    chunks: the first core's cache holds the weights of one, and the second what it reads of the planes.
-    """
-    item, all_terms = item_size(like), task.slots * task.taps
-    rows, width, wide = extent_of_piece(task.tile, item)
-    room = room_of_piece(task.tile, rows, wide) * item
-    size, columns = (task.steps_y - 1) * task.cols + task.steps_x, first + met
-    # Terms count from 0 on where none is left out: these numbers stand at the beginning of the tables.
-    whole = terms == all_terms
-    table = frame.tables + task.table * INTEGER
-    offsets, numbers = (table, frame.tables) if whole else (frame.terms, frame.terms + all_terms * INTEGER)
-    n, g = unit // task.groups, unit % task.groups
-    for before in range(0, terms, task.chunk):
-        some = min(task.chunk, terms - before)
-        o, p = offsets + before * INTEGER, numbers + before * INTEGER
-        b, c = block, column
-        for k in range(tiles):
-            weights = address_at(frame, task.weights, 0, (g * task.blocks + b) * all_terms * rows, like)
-            source = address_at(frame, task.planes, n, g * task.plane_values + c * task.apart, like)
-            if before + some == terms:
-                _ask(task, frame, n, g * task.channels, b, c, rows, width, size, like)
-            if task.foresee and before == 0 and b == 0 and (c + 1) * width < size:
-                _fetch_terms(source + task.apart * item, table, all_terms, width, like)
-            positions = min(width, size - c * width)
-            fill(task.tile, weights, source, o, p, some, before, positions, frame.own + k * room, like)
-            c += 1
-            if c == columns:
-                b, c = b + 1, first
+
+@kernel()
+def _tiles_at_once(task, block, column, first, met, left):  # type: ignore[no-untyped-def]
+    """Return how many tiles fill the strips there is scratch for."""
+    tiles = 0
+    for _ in range(task.strips):
+        if tiles < left:
+            count = _columns_of_strip(task, column, first, met, left - tiles)
+            tiles, column = tiles + count, column + count
+            column = first if column == first + met else column
+    return tiles
 
 
 @kernel()
@@ -250,6 +240,54 @@ def _ask(task, frame, n, channel, block, column, rows, width, size, like):  # ty
 
 
 @kernel()
+def _add_up(task, frame, unit, block, column, tiles, first, met, terms, like):  # type: ignore[no-untyped-def]
+    """Compute `tiles` tiles, from one of a block and column on, in strips in the thread's own scratch.
+
+    Of `met` columns from `first` on, those of a block follow each other, then those of the next. Terms are added up in
+    chunks: a core's first cache holds the weights of one, and its second what it reads of the planes.
+    """
+    item, all_terms = item_size(like), task.slots * task.taps
+    rows, width, _ = extent_of_piece(task.tile, item)
+    size, apart, each = (task.steps_y - 1) * task.cols + task.steps_x, all_terms * rows, rows * task.wide * item
+    # Terms count from 0 on where none is left out: these numbers stand at the beginning of the tables.
+    whole = terms == all_terms
+    table = frame.tables + task.table * INTEGER
+    offsets, numbers = (table, frame.tables) if whole else (frame.terms, frame.terms + all_terms * INTEGER)
+    n, g = unit // task.groups, unit % task.groups
+    for before in range(0, terms, task.chunk):
+        some = min(task.chunk, terms - before)
+        o, p = offsets + before * INTEGER, numbers + before * INTEGER
+        b, c, done, results, sums = block, column, 0, frame.own, frame.own + task.strips * each
+        while done < tiles:
+            count = _columns_of_strip(task, c, first, met, tiles - done)
+            weights = address_at(frame, task.weights, 0, (g * task.blocks + b) * apart, like)
+            _fetch_weights(weights, block - b, apart, rows, before, some, done + count < tiles, terms, like)
+            for k in range(c, c + count):
+                source = address_at(frame, task.planes, n, g * task.plane_values + k * task.apart, like)
+                if before + some == terms:
+                    _ask(task, frame, n, g * task.channels, b, k, rows, width, size, like)
+                if task.foresee and before == 0 and b == 0 and (k + 1) * width < size:
+                    _fetch_terms(source + task.apart * item, table, all_terms, width, like)
+                at, met_here = results + (k - c) * width * item, min(width, size - k * width)
+                fill(task.tile, weights, source, o, p, some, before, met_here, at, task.wide, sums, like)
+                sums += task.sums * item
+            done, c, results = done + count, c + count, results + each
+            b, c = (b + 1, first) if c == first + met else (b, c)
+
+
+@kernel()
+def _fetch_weights(weights, back, apart, rows, before, some, more, terms, like):  # type: ignore[no-untyped-def]
+    """Ask for the weights of the next block, `apart` values on; or of the next chunk, of a block `back` from here."""
+    if more:
+        ahead = apart + before * rows
+    elif before + some < terms:
+        ahead = back * apart + (before + some) * rows
+    else:
+        ahead = apart
+    prefetch(weights + ahead * item_size(like), SINGLE, NOTHING, some * rows * item_size(like))
+
+
+@kernel()
 def product_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Compute tiles [begin, end): their number counts items, groups, and blocks of channels and columns of positions.
 
@@ -257,35 +295,37 @@ def product_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-de
     per slot and tap; the sources of neighbouring columns lie `apart`. Slots whose flag is 0 are left out of the sum. A
     block of weights meets `together` columns in turn, then these meet the next block; with `foresee` the first block
     asks for what the next column reads. With `split` the second half of the channels is for what is not positive of x.
-    With `merged` a block's first `kept` rows are of all phases of a stride, see `_store_merged`. Up to `side_by_side`
-    tiles are computed together. Each output is summed by one thread in one order.
+    With `merged` a block's first `kept` rows are of all phases of a stride, see `_store_merged`. Results of up to
+    `strip` columns of a block, rows of `wide` values, are stored together, and so many `strips` are computed at a time.
+    Each output is summed by one thread in one order.
     """
     item = item_size(like)
-    rows, width, wide = extent_of_piece(task.tile, item)
+    rows, width, _ = extent_of_piece(task.tile, item)
     size = (task.steps_y - 1) * task.cols + task.steps_x
-    columns, blocks = -(-size // width), task.blocks
-    room = room_of_piece(task.tile, rows, wide) * item
-    line = frame.own + task.side_by_side * room
+    columns, blocks, each = -(-size // width), task.blocks, rows * task.wide * item
+    own_sums = frame.own + task.strips * each
+    line = own_sums + task.strips * task.strip * task.sums * item
     listed, terms, step = -1, 0, begin
     while step < end:
         unit, rest = step // (blocks * columns), step % (blocks * columns)
         first = rest // (blocks * task.together) * task.together
         met = min(task.together, columns - first)
         block, column = (rest - first * blocks) // met, first + (rest - first * blocks) % met
-        tiles = min(task.side_by_side, (first + met) * blocks - rest, end - step)
+        tiles = _tiles_at_once(task, block, column, first, met, min((first + met) * blocks - rest, end - step))
         if unit != listed:
             terms, listed = list_living(task, frame, unit), unit
         _add_up(task, frame, unit, block, column, tiles, first, met, terms, like)
         n, channel = unit // task.groups, unit % task.groups * task.channels
-        for k in range(tiles):
-            q = column * width
-            stop = min(q + width, size)
-            values = finish(task.tile, terms, frame.own + k * room, like)
+        step, results, sums = step + tiles, frame.own, own_sums
+        while tiles > 0:
+            count = _columns_of_strip(task, column, first, met, tiles)
+            for k in range(count):
+                finish(task.tile, terms, results + k * width * item, task.wide, sums, like)
+                sums += task.sums * item
+            q, stop = column * width, min((column + count) * width, size)
             if task.merged:
-                _store_merged(task, frame, values, wide, line, n, block, q, stop, like)
+                _store_merged(task, frame, results, task.wide, line, n, block, q, stop, like)
             else:
-                _store_tile(task, frame, values, wide, n, channel + block * rows, rows, q, stop, like)
-            column += 1
-            if column == first + met:
-                block, column = block + 1, first
-        step += tiles
+                _store_tile(task, frame, results, task.wide, n, channel + block * rows, rows, q, stop, like)
+            tiles, column, results = tiles - count, column + count, results + each
+            block, column = (block + 1, first) if column == first + met else (block, column)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lrptool.kernels.bare import address_at, array_at, as_kind, item_size, reader, values_at
 from lrptool.kernels.jit import kernel
-from lrptool.kernels.pieces.onward import NOTHING, SINGLE, fractions_of, hand_on_all
+from lrptool.kernels.pieces.onward import NOTHING, SINGLE, fractions_at, hand_on_all
 from lrptool.kernels.records import TABLES, WEIGH
 from lrptool.kernels.rows import weigh_lanes
 
@@ -29,21 +29,21 @@ def weigh_strided(values, x, part, accumulate, out, stride, count, like):  # typ
 
 
 @kernel()
-def _weigh_at(task, frame, values, x, apart, n, channel, channels, size, begin, count, like):  # type: ignore[no-untyped-def]
-    """Do as `weigh_on`, with x at an address."""
+def _weigh_at(task, frame, values, apart, x, x_apart, n, channel, channels, size, begin, count, like):  # type: ignore[no-untyped-def]
+    """Do as `weigh_on` but for the tasks that are next, with x at an address; return where the relevance is."""
     skip, step = channel * size + begin, size * item_size(like)
     out = address_at(frame, task.out, n, skip, like)
-    target = out if task.keep else values
-    target_apart = step if task.keep else apart
+    target, target_apart = (out, step) if task.keep else (values, apart)
     # Values that stay where they are, as they are, need no pass over them.
     if task.keep or task.part or task.accumulate:
-        factor, factor_apart = (x, step) if task.part else (values, apart)
+        factor, factor_apart = (x, x_apart) if task.part else (values, apart)
         old, old_apart = (out, step) if task.accumulate else (values, apart)
         operands, steps = (values, factor, old, target), (apart, factor_apart, old_apart, target_apart)
         weigh_lanes(operands, steps, channels, count, task.part, task.accumulate, like)
     if task.onwards:
-        first, packs = task.onward, task.onwards
-        hand_on_all(first, packs, frame, n, channel, channels, begin, target, x, target_apart, count, like)
+        first, packs, r, far = task.onward, task.onwards, target, target_apart
+        hand_on_all(first, packs, frame, n, channel, channels, begin, r, far, x, x_apart, count, like)
+    return target, target_apart
 
 
 @kernel()
@@ -53,48 +53,65 @@ def weigh_on(task, frame, values, apart, n, channel, channels, size, begin, coun
     Values of a channel are at address `values`, those of the following `apart` from it; maps are of `size`. Where
     nobody reads the relevance itself, it stays in `values`.
     """
-    x = address_at(frame, task.x, n, channel * size + begin, like)
-    _weigh_at(task, frame, values, x, apart, n, channel, channels, size, begin, count, like)
+    x, step = address_at(frame, task.x, n, channel * size + begin, like), size * item_size(like)
+    r, far = _weigh_at(task, frame, values, apart, x, step, n, channel, channels, size, begin, count, like)
+    if task.nexts:
+        scratch = frame.own + task.spare * item_size(like)
+        first, more = task.next, task.nexts
+        weigh_fractions(first, more, frame, r, far, scratch, n, channel, channels, size, begin, count, like)
 
 
 @kernel()
-def _differ(task, frame, item, skip, out, count, like):  # type: ignore[no-untyped-def]
-    """Write what a summand is to address `out`: the sum without the other one."""
-    whole = values_at(frame, task.whole, item, skip, count, like)
-    less = values_at(frame, task.less, item, skip, count, like)
-    summand = array_at(out, count, like)
-    for k in range(count):
-        summand[k] = whole[k] - less[k]
-
-
-@kernel()
-def _weigh_piece(task, frame, step, like):  # type: ignore[no-untyped-def]
-    """Carry out one piece of one task."""
-    bands = -(-task.values // task.band)
-    c, rest = step % task.channels, step // task.channels
-    n, low = rest // bands, rest % bands * task.band
-    skip, count = c * task.values + low, min(task.band, task.values - low)
-    fractions_of(task, frame, n, skip, frame.own, count, like)
-    weight = values_at(frame, task.weights, 0, c, 1, like)[0]
-    if weight != as_kind(1, like):
-        s = array_at(frame.own, count, like)
+def _differ(whole, less, step, out, apart, rows, count, like):  # type: ignore[no-untyped-def]
+    """Write what a summand is, the sum without the other one, for `rows` of `count` values; operands are addresses."""
+    for m in range(rows):
+        one, other = array_at(whole + m * step, count, like), array_at(less + m * step, count, like)
+        summand = array_at(out + m * apart, count, like)
         for k in range(count):
-            s[k] *= weight
-    x = address_at(frame, task.x, n, skip, like)
-    if task.differs:
-        x = frame.own + task.band * item_size(like)
-        _differ(task, frame, n, skip, x, count, like)
-    _weigh_at(task, frame, frame.own, x, NOTHING, n, c, SINGLE, task.values, low, count, like)
+            summand[k] = one[k] - other[k]
+
+
+@kernel()
+def weigh_fractions(first, tasks, frame, r, far, scratch, n, channel, channels, size, begin, count, like):  # type: ignore[no-untyped-def]
+    """Weigh the fractions of a stretch of some channels' maps of relevance, as so many tasks from row `first` on say.
+
+    Relevance of a channel is at address `r`, that of the following `far` from it; `scratch` is the address of twice as
+    many values. With `differs`, x is what lies at `whole` without what lies at `less`.
+    """
+    item, skip = item_size(like), channel * size + begin
+    apart, step = count * item, size * item
+    summand = scratch + channels * apart
+    for k in range(first, first + tasks):
+        task = _read_weigh(frame.weighs, k)
+        fractions_at(task, frame, n, skip, size, r, far, scratch, apart, channels, count, like)
+        weights = values_at(frame, task.weights, 0, channel, channels, like)
+        for m in range(channels):
+            if weights[m] != as_kind(1, like):
+                s = array_at(scratch + m * apart, count, like)
+                for i in range(count):
+                    s[i] *= weights[m]
+        if task.differs:
+            whole = address_at(frame, task.whole, n, skip, like)
+            less = address_at(frame, task.less, n, skip, like)
+            _differ(whole, less, step, summand, apart, channels, count, like)
+            x, x_apart = summand, apart
+        else:
+            x, x_apart = address_at(frame, task.x, n, skip, like), step
+        _weigh_at(task, frame, scratch, apart, x, x_apart, n, channel, channels, size, begin, count, like)
 
 
 @kernel()
 def weigh_pieces(row, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Write fractions of r (channels, values), times a weight per channel and the part of x, or add them.
 
-    Pieces count items, bands of values and channels. With `differs`, x is what lies at `whole` without what lies at
-    `less`. The task is that of a row; the `beside` following ones have the same pieces, and are carried out with it.
+    Pieces count items, bands of values and channels. The task is that of a row; the `beside` following ones have the
+    same pieces, and are carried out with it.
     """
-    beside = _read_weigh(frame.weighs, row).beside
+    task = _read_weigh(frame.weighs, row)
+    bands = -(-task.values // task.band)
     for step in range(begin, end):
-        for k in range(row, row + 1 + beside):
-            _weigh_piece(_read_weigh(frame.weighs, k), frame, step, like)
+        c, rest = step % task.channels, step // task.channels
+        n, low = rest // bands, rest % bands * task.band
+        size, count = task.values, min(task.band, task.values - low)
+        r = address_at(frame, task.r, n, c * size + low, like)
+        weigh_fractions(row, 1 + task.beside, frame, r, NOTHING, frame.own, n, c, SINGLE, size, low, count, like)

@@ -11,7 +11,7 @@ from lrptool.kernels.jit import kernel
 from lrptool.kernels.pieces.onward import NOTHING
 from lrptool.kernels.pieces.product import fetch, list_living
 from lrptool.kernels.pieces.weigh import weigh_on
-from lrptool.kernels.shapes import FLOAT32, extent_of_piece, fill, finish, room_of_piece, scratch_of
+from lrptool.kernels.shapes import FLOAT32, extent_of_piece, fill, finish, sums_of
 from lrptool.kernels.simd import REGISTER
 
 
@@ -74,24 +74,24 @@ def _meet(task, frame, values, row, n, channel, rows, begin, end, like):  # type
 def _compute(task, frame, block, apart, offsets, numbers, terms, count, values, scratch, like):  # type: ignore[no-untyped-def]
     """Write a block of channels' outputs of `count` tiles to `values`: (rows, 2, 2 · width of the tile).
 
-    Factors are (16, apart), those of term k from `offsets[k]` on; `scratch` takes (16, room of a piece) products.
+    Factors are (16, apart), those of term k from `offsets[k]` on; `scratch` takes (16, rows, width) products, and a
+    piece's sums behind them.
     """
     item = item_size(like)
     lanes = REGISTER // item
     rows, _, width = extent_of_piece(task.tile, item)
-    room, size = room_of_piece(task.tile, rows, width) * item, task.slots * rows
+    room, size = rows * width * item, task.slots * rows
     weights = address_at(frame, task.weights, 0, block * FREQUENCIES * size, like)
-    at = scratch
+    sums = scratch + FREQUENCIES * room
     for f in range(FREQUENCIES):
-        w, s = weights + f * size * item, frame.own + f * apart * item
-        products = scratch + f * room
+        w, s, products = weights + f * size * item, frame.own + f * apart * item, scratch + f * room
         if terms:
-            fill(task.tile, w, s, offsets, numbers, terms, NOTHING, count, products, like)
-        at = finish(task.tile, terms, products, like) - f * room
+            fill(task.tile, w, s, offsets, numbers, terms, NOTHING, count, products, width, sums, like)
+        finish(task.tile, terms, products, width, sums, like)
     row = STEP * width
     for m in range(rows):
         for k in range(0, count, lanes):
-            source, target = at + (m * width + k) * item, values + (m * STEP * row + STEP * k) * item
+            source, target = scratch + (m * width + k) * item, values + (m * STEP * row + STEP * k) * item
             draw_tiles(source, room, target, row * item, like)
 
 
@@ -102,8 +102,7 @@ def winograd_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-d
     Weights are (groups, blocks, frequencies, slots, rows of the tile); the maps have steps_y × steps_x tiles, and the
     planes everything that tiles reach, in rows of `cols`. Slots whose flag is 0 are left out. Each output is computed
     by one thread in one order. The first of the thread's own values are for factors, (16, slots · width + lanes of a
-    register), the next for a block's outputs, (rows, 2, 2 · width), and the last for its products, (16, room of a
-    piece).
+    register), the next for a block's outputs, (rows, 2, 2 · width), and the last for its products, see `_compute`.
     """
     item = item_size(like)
     rows, width, wide = extent_of_piece(task.tile, item)
@@ -134,5 +133,5 @@ def winograd_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-d
 def scratch_of_column(shape: int, slots: int) -> int:
     """Return the values a thread needs."""
     rows, _, wide = extent_of_piece.py_func(shape, FLOAT32)
-    values: int = FREQUENCIES * (slots * wide + REGISTER // FLOAT32 + scratch_of(shape)) + STEP * STEP * rows * wide
-    return values
+    values: int = FREQUENCIES * (slots * wide + REGISTER // FLOAT32 + rows * wide) + STEP * STEP * rows * wide
+    return values + sums_of(shape)
