@@ -66,11 +66,12 @@ class Lanes:
         else:
             self._masked("store", ir.VoidType(), [value, place, self._align, self.mask])
 
-    def some(self, condition: Any) -> Any:
-        """Whether a condition holds for any value of the stretch."""
-        inside = condition if self.mask is None else self.builder.and_(condition, self.mask)
-        bits = self.builder.bitcast(inside, ir.IntType(self.vector.count))
-        return self.builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+    def collect(self, values: Any, found: Any) -> None:
+        """Add the bits of values of the stretch to those found before."""
+        bits = self.builder.bitcast(values, found.type.pointee)
+        if self.mask is not None:
+            bits = self.builder.and_(bits, self.builder.sext(self.mask, bits.type))
+        self.builder.store(self.builder.or_(self.builder.load(found), bits), found)
 
     @property
     def _align(self) -> Any:
@@ -83,6 +84,21 @@ class Lanes:
         kind = ir.FunctionType(result, [argument.type for argument in arguments])
         name = f"llvm.masked.{name}.{vector}.p0{vector}"
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), arguments)
+
+
+def found_bits(builder: Any, kind: Any) -> Any:
+    """Return where `Lanes.collect` keeps the bits of values; none yet."""
+    integer = ir.IntType(8 * size_of(kind))
+    nothing = ir.Constant(ir.VectorType(integer, REGISTER // size_of(kind)), [0] * (REGISTER // size_of(kind)))
+    return cgutils.alloca_once_value(builder, nothing)
+
+
+def some(builder: Any, found: Any) -> Any:
+    """Return whether any value was not zero, of whatever sign; NaN is not."""
+    bits = builder.load(found)
+    one = ir.Constant(bits.type, [1] * bits.type.count)
+    whole = builder.bitcast(builder.shl(bits, one), ir.IntType(8 * REGISTER))
+    return builder.icmp_unsigned("!=", whole, ir.Constant(whole.type, 0))
 
 
 Body = Callable[[Lanes], None]

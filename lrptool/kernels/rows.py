@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from lrptool.kernels.lanes import Lanes, emit_stretch, spread
+from lrptool.kernels.lanes import Lanes, emit_stretch, found_bits, some, spread
 
 _BYTE, _BIT, _I64 = ir.IntType(8), ir.IntType(1), ir.IntType(64)
 _ADDRESSES = types.UniTuple(types.int64, 4)
@@ -115,17 +115,16 @@ def fraction_lanes(typingctx, places, apart, alive, rows, count, epsilon, coeffi
 
         def emit(fraction: Callable[[Any, Any, Callable[[], Any]], Any]) -> None:
             def row(number: Any, at: Sequence[Any]) -> None:
-                some = cgutils.alloca_once_value(builder, ir.Constant(_BIT, 0))
+                found = found_bits(builder, like)
 
                 def body(lanes: Lanes) -> None:
                     r = builder.fmul(lanes.load(at[0]), spread(builder, coefficient, lanes.vector))
                     s = fraction(r, lanes.load(at[1]), lambda: lanes.load(at[2]))
                     lanes.store(s, at[3])
-                    found = lanes.some(builder.fcmp_unordered("!=", s, _number(lanes.vector, 0.0)))
-                    builder.store(builder.or_(builder.load(some), found), some)
+                    lanes.collect(s, found)
 
                 emit_stretch(context, builder, like, count, body)
-                with builder.if_then(builder.and_(builder.load(some), cgutils.is_not_null(builder, alive))):
+                with builder.if_then(builder.and_(some(builder, found), cgutils.is_not_null(builder, alive))):
                     flag = builder.inttoptr(builder.add(alive, number), _BYTE.as_pointer())
                     builder.store(ir.Constant(_BYTE, 1), flag)
 

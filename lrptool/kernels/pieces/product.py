@@ -220,7 +220,7 @@ def _columns_of_strip(task, column, first, met, left):  # type: ignore[no-untype
 
 
 @kernel()
-def _tiles_at_once(task, block, column, first, met, left):  # type: ignore[no-untyped-def]
+def _tiles_at_once(task, column, first, met, left):  # type: ignore[no-untyped-def]
     """Return how many tiles fill the strips there is scratch for."""
     tiles = 0
     for _ in range(task.strips):
@@ -311,7 +311,7 @@ def product_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-de
         first = rest // (blocks * task.together) * task.together
         met = min(task.together, columns - first)
         block, column = (rest - first * blocks) // met, first + (rest - first * blocks) % met
-        tiles = _tiles_at_once(task, block, column, first, met, min((first + met) * blocks - rest, end - step))
+        tiles = _tiles_at_once(task, column, first, met, min((first + met) * blocks - rest, end - step))
         if unit != listed:
             terms, listed = list_living(task, frame, unit), unit
         _add_up(task, frame, unit, block, column, tiles, first, met, terms, like)
