@@ -52,7 +52,7 @@ def test_a_whole_is_optimised_with_its_parts(monkeypatch: pytest.MonkeyPatch) ->
     part = kernel()(twice)
     whole = kernel(entry=True)(lambda a: part(a) + 1)
     assert whole(2.0) == 5
-    assert optimised == [parts._Whole] * 2
+    assert optimised == [library]
 
 
 CHANGED = """
@@ -80,8 +80,8 @@ def whole(a):
     return part(a) + 1
 
 
-ways = [compiled._compiler.pipeline_class is numba.core.compiler.Compiler for compiled in (part, whole)]
-sys.stdout.write(json.dumps([whole(2.0), *ways, "lrptool.kernels.parts" in sys.modules]))
+own_way = part._compiler.pipeline_class is numba.core.compiler.Compiler
+sys.stdout.write(json.dumps([whole(2.0), own_way, "lrptool.kernels.parts" in sys.modules]))
 """
 HIDE = """
 kept = {{"{module}": sys.modules["{module}"]}}
@@ -109,4 +109,4 @@ def test_kernels_are_compiled_whatever_numba_is_like_inside(what: str, tmp_path:
     )
     assert done.returncode == 0, done.stderr
     changed = not what.startswith("nothing")
-    assert json.loads(done.stdout) == [5, changed, changed, not changed]
+    assert json.loads(done.stdout) == [5, changed, not changed]

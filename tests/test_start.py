@@ -271,7 +271,10 @@ def test_an_unknown_instruction_set_is_said_in_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_every_tile_of_every_instruction_set(name: str, rows: int, vecs: int, turned: bool, dtype: Any) -> None:
-    """Vectors longer than the processor's are taken apart, so all of them run anywhere."""
+    """Vectors longer than the processor's are taken apart, so all of them run anywhere.
+
+    Terms come in two goes, and rows of results lie apart.
+    """
     made = simd._SETS[name]
     width = vecs * (made.lanes if dtype == np.float32 else made.lanes // 2)
     tile, terms = make_tile(rows, vecs, made, turned=turned), 5
@@ -280,14 +283,17 @@ def test_every_tile_of_every_instruction_set(name: str, rows: int, vecs: int, tu
     weights = random.standard_normal((terms, packed)).astype(dtype)
     source = random.standard_normal(met + 20).astype(dtype)
     offsets, places = np.array([0, 7, 3, 19, 3]), np.array([4, 0, 1, 3, 2])
-    out = np.zeros((rows, width), dtype)
+    out = np.full((rows, width + 3), 7, dtype)
 
     @numba.njit
-    def run(weights, source, offsets, places, terms, out):  # type: ignore[no-untyped-def]
+    def run(weights, source, offsets, places, terms, before, out):  # type: ignore[no-untyped-def]
         arrays = pointer_to(weights, 0), pointer_to(source, 0), pointer_to(offsets, 0), pointer_to(places, 0)
-        tile(*arrays, types.int64(terms), pointer_to(out, 0))
+        tile(*arrays, types.int64(terms), types.int64(before), pointer_to(out, 0), types.int64(out.shape[1]))
 
-    run(weights, source, offsets, places, terms, out)
+    run(weights, source, offsets, places, 2, 0, out)
+    run(weights, source, offsets[2:], places[2:], terms - 2, 2, out)
+    assert (out[:, width:] == 7).all()
+    out = out[:, :width]
     wanted = weights[places].T @ np.stack([source[at : at + met] for at in offsets])
     np.testing.assert_allclose(
         out, wanted.T if turned else wanted, rtol=0, atol=(1e-5 if dtype == np.float32 else 1e-13)

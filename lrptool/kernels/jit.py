@@ -27,11 +27,11 @@ from lrptool.kernels.simd import SIMD
 from lrptool.resources import user_cache
 
 try:
-    from lrptool.kernels.parts import PartCompiler, WholeCompiler
+    from lrptool.kernels.parts import PartCompiler
 except ImportError:
-    _PART, _WHOLE = dict[str, Any](), dict[str, Any]()
+    _PART = dict[str, Any]()
 else:
-    _PART, _WHOLE = {"pipeline_class": PartCompiler}, {"pipeline_class": WholeCompiler}
+    _PART = {"pipeline_class": PartCompiler}
 
 _WAY_BACK = "lrptool.kernels.region.run"
 """The kernel that all others are part of."""
@@ -86,7 +86,7 @@ def kernel(*, entry: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def compile_lazily(function: Callable[..., Any]) -> Any:
-        how = _WHOLE if entry else {**_PART, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        how = {} if entry else {**_PART, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
         compiled = numba.njit(nogil=True, error_model="numpy", fastmath=_FASTMATH, **how)(function)
         if entry and CACHE_FOLDER is not None:
             compiled._cache = KernelCache(CACHE_FOLDER, f"{function.__module__}.{function.__name__}")

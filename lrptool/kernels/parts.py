@@ -1,4 +1,4 @@
-"""How kernels become machine code: the parts as they are, the whole that is made of them once and for all.
+"""How parts of kernels become machine code: as they are, within the whole that is made of them.
 
 numba optimises every function together with all it calls, and makes machine code of it. With kernels several calls deep
 the innermost are gone through again and again, for machine code that nobody runs: only the outermost is called.
@@ -22,7 +22,6 @@ _NAMES = {
     "_ensure_finalized",
     "_finalized",
     "codegen",
-    "enable_object_caching",
     "get_pointer_to_function",
 }
 """Of a code library: what is overridden here, and would silently do nothing under another name, and what is called."""
@@ -77,27 +76,8 @@ class _Part(JITCodeLibrary):  # type: ignore[misc]
         return 0
 
 
-class _Whole(JITCodeLibrary):  # type: ignore[misc]
-    """Code that is run."""
-
-    def _optimize_final_module(self) -> None:
-        """Optimise twice: what is known only once everything is in its place is worth another look at the loops."""
-        super()._optimize_final_module()
-        super()._optimize_final_module()
-
-
 class PartCompiler(Compiler):  # type: ignore[misc]
     """numba's compiler, for a kernel that kernels alone call."""
 
     def __init__(self, typing: Any, target: Any, library: Any, *rest: Any) -> None:
         super().__init__(typing, target, library or _Part(target.codegen(), "part"), *rest)
-
-
-class WholeCompiler(Compiler):  # type: ignore[misc]
-    """numba's compiler, for a kernel that is called from Python."""
-
-    def __init__(self, typing: Any, target: Any, library: Any, *rest: Any) -> None:
-        if library is None:
-            library = _Whole(target.codegen(), "whole")
-            library.enable_object_caching()
-        super().__init__(typing, target, library, *rest)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
@@ -61,17 +61,40 @@ class Windows:
 
     def layout(self) -> int:
         """Windows there is room for in a map of them: every place of the last ones and the whole map are in it."""
+        rows, cols = self._layout()
+        return rows * cols
+
+    def _layout(self) -> tuple[int, int]:
+        """Rows and columns of them."""
         rows, cols = (
             max(out + (k - 1) // stride, -(-(start + size) // stride))
             for out, k, stride, start, size in zip(
                 self.out_size, self.kernel, self.strides, self.start, self.in_size, strict=True
             )
         )
-        return rows * cols
+        return rows, cols
 
     def together(self) -> int:
         """Maps that are worked on at a time."""
         return max(1, _TOGETHER // self.layout())
+
+    def places(self, maps: int, dtype: DTypeLike) -> tuple[NDArray[np.int64], Values]:
+        """Return tables of the places of a window, and of who has which, where so many maps lie in one go.
+
+        Rows of the tables: where the values of a place begin; place by place in the order of the values that have them,
+        how many windows before the value's own the place is of; and where the places of each kind of value begin, by
+        the phases of its row and column. Rows of the numbers: of the places, in either order.
+        """
+        (rows, cols), (sy, sx), (ky, kx) = self._layout(), self.strides, self.kernel
+        phase = maps * rows * cols * sx
+        in_scan_order = list(np.ndindex(ky, kx))
+        by_kind = sorted(in_scan_order, key=lambda place: (place[0] % sy, place[1] % sx))
+        tables = np.zeros((3, ky * kx + sy * sx + 1), np.int64)
+        tables[0, : ky * kx] = [y % sy * phase + x % sx + (y // sy * cols + x // sx) * sx for y, x in in_scan_order]
+        tables[1, : ky * kx] = [y // sy * cols + x // sx for y, x in by_kind]
+        kinds = [y % sy * sx + x % sx for y, x in by_kind]
+        tables[2, : sy * sx + 1] = np.searchsorted(kinds, np.arange(sy * sx + 1))
+        return tables, np.array([range(ky * kx), [y * kx + x for y, x in by_kind]], dtype)
 
     def scratch(self, maps: int) -> int:
         """Values of scratch maps need: two copies with what is around them, two of their windows, one as it stands.
@@ -86,6 +109,7 @@ class Windows:
 
 def add_route(schedule: Schedule, windows: Windows, x: Place, r: Place, out: Place, *, accumulate: bool) -> None:
     """Add the task that hands relevance r (maps, Ho, Wo) to the first maximum, in scan order, of each window of x."""
+    tables, numbers = windows.places(windows.together(), schedule.dtype)
     schedule.add(
         ROUTE,
         schedule.batch * windows.maps,
@@ -98,6 +122,8 @@ def add_route(schedule: Schedule, windows: Windows, x: Place, r: Place, out: Pla
         part=ONE,
         accumulate=accumulate,
         together=windows.together(),
+        tables=schedule.hold(tables),
+        numbers=schedule.hold(numbers),
         **windows.fields(),
     )
 
@@ -121,6 +147,7 @@ class TransposedAverage:
         """Add the tasks that write x̂ · Σ_p Ŵ_pᵀ s_p into `out`; arguments as of `TransposedConv`."""
         windows = self._windows
         size = windows.in_size[0] * windows.in_size[1] + windows.out_size[0] * windows.out_size[1]
+        tables, numbers = (schedule.hold(table) for table in windows.places(1, schedule.dtype))
         for k, (fraction, factor) in enumerate(zip(fractions, self._factors, strict=True)):
             schedule.add(
                 SPREAD,
@@ -129,6 +156,8 @@ class TransposedAverage:
                 writes=out,
                 own=windows.scratch(1) + size,
                 factor=schedule.hold(factor),
+                tables=tables,
+                numbers=numbers,
                 x=x,
                 out=out,
                 part=part,

@@ -53,11 +53,11 @@ TABLES = {
         "part split accumulate together foresee direct fill winograd merged kept chunk strip strips wide sums"
     ),
     ROUTE: _record(
-        f"{_ONWARD} r x out part accumulate together "
+        f"{_ONWARD} r x out part accumulate together tables numbers "
         "planes height width out_height out_width kernel_y kernel_x stride_y stride_x top left"
     ),
     SPREAD: _record(
-        f"{_FRACTION} {_ONWARD} factor x out part accumulate "
+        f"{_FRACTION} {_ONWARD} factor x out part accumulate tables numbers "
         "planes height width out_height out_width kernel_y kernel_x stride_y stride_x top left",
         "coefficient",
     ),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrptool.kernels.bare import INTEGER, address_at, address_of, array_at, as_kind, item_size, values_at
+from lrptool.kernels.bare import INTEGER, address_at, array_at, as_kind, item_size, values_at
 from lrptool.kernels.contest import collect_all, collect_won, compete
 from lrptool.kernels.jit import kernel
 from lrptool.kernels.lanes import copy_lanes
@@ -63,31 +63,6 @@ def _widen(values, rows, width, out, cols, like):  # type: ignore[no-untyped-def
     item = item_size(like)
     for y in range(rows):
         copy_lanes(values + y * width * item, out + y * cols * item, width, like)
-
-
-@kernel()
-def _places(task, phase, cols, like):  # type: ignore[no-untyped-def]
-    """Return tables of the places of a window, and of who has which.
-
-    Rows of the tables: where the values of a place begin; place by place in the order of the values that have them, how
-    many windows before the value's own the place is of; and where the places of each kind of value begin, by the phases
-    of its row and column. Rows of the numbers: of the places, in either order.
-    """
-    count, found = task.kernel_y * task.kernel_x, 0
-    tables = np.empty((3, count + task.stride_y * task.stride_x + 1), np.int64)
-    numbers = np.full((2, count), like)
-    for a in range(task.stride_y):
-        for b in range(task.stride_x):
-            tables[2, a * task.stride_x + b] = found
-            for ky in range(a, task.kernel_y, task.stride_y):
-                for kx in range(b, task.kernel_x, task.stride_x):
-                    back = ky // task.stride_y * cols + kx // task.stride_x
-                    tables[0, ky * task.kernel_x + kx] = a * phase + b + back * task.stride_x
-                    tables[1, found] = back
-                    numbers[0, found], numbers[1, found] = found, ky * task.kernel_x + kx
-                    found += 1
-    tables[2, task.stride_y * task.stride_x] = count
-    return tables, numbers
 
 
 @kernel()
@@ -155,13 +130,14 @@ def _route_together(task, frame, begin, end, tables, numbers, like):  # type: ig
 def route_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Hand relevance r (planes, out_height, out_width) of maps [begin, end) to each window's first maximum of x.
 
-    The number of a map counts items, then planes; `together` maps are worked on at a time.
+    The number of a map counts items, then planes; `together` maps are worked on at a time. `tables` and `numbers` are
+    those of the windows' places, see `Windows.places`.
     """
-    rows, cols = _layout(task)
-    tables, numbers = _places(task, task.together * rows * cols * task.stride_x, cols, like)
+    tables = address_at(frame, task.tables, 0, 0, like)
+    numbers = address_at(frame, task.numbers, 0, 0, like)
     for first in range(begin, end, task.together):
         last = min(end, first + task.together)
-        _route_together(task, frame, first, last, address_of(tables), address_of(numbers), like)
+        _route_together(task, frame, first, last, tables, numbers, like)
 
 
 @kernel()
@@ -189,8 +165,8 @@ def spread_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def
     scratch = spread + size * item
     s, factor = array_at(frame.own, windows, like), values_at(frame, task.factor, 0, 0, windows, like)
     single = windows == 1 and task.kernel_y >= task.top + task.height and task.kernel_x >= task.left + task.width
-    rows, cols = _layout(task)
-    tables, numbers = _places(task, rows * cols * task.stride_x, cols, like)
+    tables = address_at(frame, task.tables, 0, 0, like)
+    numbers = address_at(frame, task.numbers, 0, 0, like)
     for step in range(begin, end):
         n, plane = step // task.planes, step % task.planes
         fractions_of(task, frame, n, plane * windows, frame.own, windows, like)
@@ -199,5 +175,5 @@ def spread_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def
         if single:
             array_at(spread, size, like)[:] = s[0]
         else:
-            _spread(task, frame.own, scratch, address_of(tables), address_of(numbers), spread, like)
+            _spread(task, frame.own, scratch, tables, numbers, spread, like)
         weigh_on(task, frame, spread, NOTHING, n, plane, SINGLE, size, NOTHING, size, like)
