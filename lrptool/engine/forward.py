@@ -57,6 +57,8 @@ class Forward:
         except Exception as error:  # onnxruntime's exceptions share no public base
             raise ModelError(f"model '{graph.name}': onnxruntime refuses it: {_first_line(error)}") from error
         self._bindings: dict[tuple[int, int], onnxruntime.IOBinding] = {}
+        self._options: onnxruntime.RunOptions | None = onnxruntime.RunOptions()
+        self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         give_back()
 
     @property
@@ -77,7 +79,9 @@ class Forward:
             begin += size
         binding = self._binding(block.ctypes.data, len(x), values)
         binding.bind_cpu_input(self._input, x)
-        self._session.run_with_iobinding(binding)
+        # Whoever explains one picture needs the session's own activations once: not while the walk needs memory.
+        options, self._options = self._options, None
+        self._session.run_with_iobinding(binding, options)
         return values | {self._input: x}
 
     def _binding(self, address: int, batch: int, values: Mapping[str, Array]) -> onnxruntime.IOBinding:

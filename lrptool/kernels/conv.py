@@ -16,6 +16,7 @@ from lrptool.kernels.blend import STEP
 from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
 from lrptool.kernels.geometry import Geometry, Padding
+from lrptool.kernels.memory import give_back
 from lrptool.kernels.pieces.product import SLACK
 from lrptool.kernels.product import BANDS, Axis, Product
 from lrptool.kernels.records import PACK
@@ -27,6 +28,8 @@ Values = NDArray[np.floating[Any]]
 
 _LEAST = 512
 """Values worth a piece of packing."""
+_LARGE = 1 << 22
+"""Bytes of weights after whose packing the system gets back what was needed for it."""
 _FEW = 4
 """Channels so few that a phase of theirs fills no tile: with a stride, all phases are one product."""
 
@@ -136,7 +139,7 @@ class TransposedConv:
         summed = all(_same(part) for part in grouped)
         if summed:
             grouped = [part[:, :1] for part in grouped]
-        stacked = np.concatenate(grouped, axis=1)
+        stacked = grouped[0] if len(grouped) == 1 else np.concatenate(grouped, axis=1)
         columnar = g.single and not summed
         if self._merges(stacked.shape[2] // (1 if self._others is None else 2)):
             phases: list[Product | Winograd] = [self._merged(stacked)]
@@ -144,7 +147,11 @@ class TransposedConv:
             phases = [
                 self._phase(stacked, a, b, columnar=columnar) for a in range(g.strides[0]) for b in range(g.strides[1])
             ]
-        return _Packed(phases, channels, grouped[0].shape[1], summed, columnar)
+        packed = _Packed(phases, channels, grouped[0].shape[1], summed, columnar)
+        if stacked.nbytes >= _LARGE:
+            del grouped, stacked
+            give_back()
+        return packed
 
     def add_to(
         self, schedule: Schedule, fractions: Sequence[Fraction], x: Place, part: int, out: Place, *, accumulate: bool
@@ -235,7 +242,9 @@ class TransposedConv:
     def _phase(self, grouped: Values, a: int, b: int, *, columnar: bool) -> Product | Winograd:
         """Return the product of phase (a, b); it may be without a tap, and writes zeros then."""
         ys, xs = self._taps(0, a), self._taps(1, b)
-        taken = grouped[:, :, :, [tap for tap, _ in ys]][..., [tap for tap, _ in xs]]
+        taken = grouped
+        if (len(ys), len(xs)) != grouped.shape[3:]:
+            taken = grouped[:, :, :, [tap for tap, _ in ys]][..., [tap for tap, _ in xs]]
         groups, slots, channels = grouped.shape[:3]
         if self._winograd and Winograd.suits(taken, self._geometry.in_size):
             return Winograd.of(taken[..., ::-1, ::-1], self._geometry.in_size, self._cols)

@@ -105,11 +105,10 @@ class Product:
         rows, width = extent_of(shape, terms.dtype.itemsize)
         kept = rows // unit * unit
         blocks = -(-channels // kept)
-        padded = np.zeros((groups, count, blocks, rows), terms.dtype)
+        weights = np.zeros((groups, blocks, count, rows), terms.dtype)
         for block in range(blocks):
             part = terms[..., block * kept : (block + 1) * kept]
-            padded[:, :, block, : part.shape[-1]] = part
-        weights = np.ascontiguousarray(padded.transpose(0, 2, 1, 3))
+            weights[:, block, :, : part.shape[-1]] = part
         if columnar:
             offsets = np.arange(len(offsets))[:, None] * width + np.zeros_like(offsets)
         channels //= halves * (y.stride * x.stride if merged else 1)

@@ -70,12 +70,12 @@ class Winograd:
         shape = best_shape(channels, tiles[0] * tiles[1], slots, widest=_NEAR // slots)
         rows = extent_of(shape, kernels.dtype.itemsize)[0]
         blocks = -(-channels // rows)
-        g = _TRANSFORM
-        terms = np.einsum("ya,gkiab,xb->gyxki", g, kernels.astype(np.float64), g, optimize=True)
-        padded = np.zeros((groups, FREQUENCIES, slots, blocks * rows), kernels.dtype)
-        padded[..., :channels] = terms.reshape(groups, FREQUENCIES, slots, channels)
-        weights = padded.reshape(groups, FREQUENCIES, slots, blocks, rows).transpose(0, 3, 1, 2, 4)
-        return cls(np.ascontiguousarray(weights), np.arange(slots)[:, None], shape, channels, tiles, cols)
+        weights = np.zeros((groups, blocks, FREQUENCIES, slots, rows), kernels.dtype)
+        for block in range(blocks):  # one by one: in float64, and all at once, they take up four times as much
+            part = kernels[:, :, block * rows : (block + 1) * rows].astype(np.float64)
+            terms = np.einsum("ya,gkiab,xb->gyxki", _TRANSFORM, part, _TRANSFORM, optimize=True)
+            weights[:, block, ..., : part.shape[2]] = terms.reshape(groups, FREQUENCIES, slots, -1)
+        return cls(weights, np.arange(slots)[:, None], shape, channels, tiles, cols)
 
     def add_to(
         self,
