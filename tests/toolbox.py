@@ -245,8 +245,12 @@ def _compiled(options: Options, faults: frozenset[Fault] | None) -> Program:
     if faults is not None:
         composite = _unstabilised(composite)
     graph = _with_group_bias(net.graph) if faults and "group bias" in faults else net.graph
-    # The network's one session serves every program: it computes with the true biases, and building it is slow.
-    with mock.patch("lrptool.engine.program.Forward", return_value=net.session):
+    # The network's one session serves every program: it computes with the true biases, and building it is slow. So no
+    # denominator is what another, of other biases, leaves of an output.
+    with (
+        mock.patch("lrptool.engine.program.Forward", return_value=net.session),
+        mock.patch("lrptool.engine.denominators._complete", return_value=False),
+    ):
         program = Program(graph, composite)
     if faults:
         program.steps = tuple(_with_faults(step, graph, faults) for step in program.steps)

@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from lrptool.engine.denominators import Beside, denominator_name, depends_on_picture, in_session, spell_denominator
+from lrptool.engine.denominators import Beside, spell_denominators
 from lrptool.engine.layer import Layer
 from lrptool.engine.shares import ShareStep, reads_input, reads_output
 from lrptool.engine.steady import vanishes_in_proportion
@@ -112,13 +112,7 @@ class Compiler:
             rectified=rectified is not None,
             steady=self._steady.get(node.outputs[0], True),
         )
-        denominators = {
-            number: spell_denominator(node, number, step, graph, self.beside)
-            if in_session(node, share)
-            else denominator_name(node, number)
-            for number, share in enumerate(step.shares)
-            if depends_on_picture(share)
-        }
+        denominators, rests = spell_denominators(node, step, graph, self.beside, rectified)
         layer = Layer(
             step,
             inputs,
@@ -127,9 +121,11 @@ class Compiler:
             reads_input(step.shares),
             (rectified or node.outputs[0]) if reads_output(step.shares) else None,
             denominators,
+            rests,
+            rectified if rests else None,
         )
         x_names = inputs if layer.reads_input else ()
-        z_names = (layer.preactivation,) if layer.preactivation else ()
+        z_names = tuple(name for name in (layer.preactivation, layer.rectified) if name)
         reads = (*x_names, *z_names, *(name for name in denominators.values() if name in self.beside.like))
         terms = [term.x for share in step.shares for term in share.terms]
         vanishes = all(x in ("all", "pos", "neg") for x in terms)

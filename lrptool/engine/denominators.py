@@ -2,10 +2,15 @@
 
 A share's denominator Σ sign · Ŵ x̂ + b̂ is the layer once more with other weights, so it is spelled in ONNX beside the
 layer itself. What does not depend on the picture is computed once and added as a constant.
+
+Positive and negative contributions add up to the pre-activation z. Where relevance arrives only at z > 0, two products
+need not be computed: P = z − N, a sum of what is not negative, and, of inputs of either sign,
+P = ½ (z + Σ |w| |x| + |b|), likewise. Neither loses digits; N as z − P would.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +23,10 @@ from lrptool.graph import Graph, Node
 from lrptool.ops import OnnxNode, WeightPart
 from lrptool.rules import IMAGE_FREE, Share, Term
 
-_ALL = WeightPart("all")
+_ALL, _POS, _NEG = WeightPart("all"), WeightPart("pos"), WeightPart("neg")
 _ITSELF = Term("all", _ALL)
+_RAISING, _LOWERING = {("pos", _POS), ("neg", _NEG)}, {("pos", _NEG), ("neg", _POS)}
+"""Contributions that raise an output, and those that lower it."""
 
 
 @dataclass(slots=True)
@@ -56,18 +63,73 @@ def depends_on_picture(share: Share) -> bool:
     return share.normalised and not itself and any(term.x not in IMAGE_FREE for term in share.terms)
 
 
-def in_session(node: Node, share: Share) -> bool:
-    """Whether a share's denominator is left to the session."""
-    return node.op == "Conv" and depends_on_picture(share)
-
-
 def denominator_name(node: Node, number: int) -> str:
     """Return what a share's denominator is called among the activations."""
     return f"{node.outputs[0]}/denominator{number}"
 
 
-def spell_denominator(node: Node, number: int, step: ShareStep, graph: Graph, beside: Beside) -> str:
-    """Add a share's denominator to what is computed beside the network; return its name."""
+def spell_denominators(
+    node: Node, step: ShareStep, graph: Graph, beside: Beside, rectified: str | None
+) -> tuple[dict[int, str], dict[int, int]]:
+    """Add denominators that depend on the picture to what is computed beside the network.
+
+    Return their names by number of share, and which are what another share's denominator leaves of the pre-activation:
+    the walk forms those itself. So it does with all of other layers than convolutions.
+
+    Parameters
+    ----------
+    rectified : str or None
+        The ReLU's output that serves as pre-activation: no relevance arrives where it is zero.
+    """
+    names = {k: denominator_name(node, k) for k, share in enumerate(step.shares) if depends_on_picture(share)}
+    if node.op != "Conv":
+        return names, {}
+    rests = {
+        number: other
+        for number, other in itertools.permutations(names, 2)
+        if rectified and _complete(step.shares[number], step.shares[other], step)
+    }
+    for number in names.keys() - rests.keys():
+        share = step.shares[number]
+        if rectified and _parts(share) == _RAISING and _has_bias(share, _POS, step):
+            _spell_halves(node, names[number], graph, beside, rectified)
+        else:
+            names[number] = _spell(node, number, step, graph, beside)
+    return names, rests
+
+
+def _parts(share: Share) -> set[tuple[str, WeightPart]]:
+    """Parts of input and weights whose products are added up; nothing where one is subtracted."""
+    return {(term.x, term.w) for term in share.terms} if all(term.sign > 0 for term in share.terms) else set()
+
+
+def _has_bias(share: Share, part: WeightPart, step: ShareStep) -> bool:
+    """Whether a part of the bias joins a share's denominator, or there is none."""
+    return share.bias == part or not step.biased
+
+
+def _complete(share: Share, other: Share, step: ShareStep) -> bool:
+    """Whether what raised an output is in one share, and all that lowered it in the other."""
+    both = (_parts(share), _parts(other))
+    signed = both == (_RAISING, _LOWERING)
+    plain = step.nonnegative and both == ({("all", _POS)}, {("all", _NEG)})
+    return (signed or plain) and _has_bias(share, _POS, step) and _has_bias(other, _NEG, step)
+
+
+def _spell_halves(node: Node, name: str, graph: Graph, beside: Beside, rectified: str) -> None:
+    """Add what raised the output, of inputs of either sign, as half of the pre-activation and of all sizes."""
+    x, w = node.inputs[0], node.inputs[1]
+    sizes = beside.write("Abs", (x,), f"{x}/abs")
+    halves = [
+        beside.constant(f"{constant}/half", 0.5 * np.abs(graph.constants[constant])) for constant in node.inputs[1:]
+    ]
+    product = beside.write("Conv", (sizes, *halves), f"{node.outputs[0]}/abs·{w}", **node.attributes)
+    half = beside.write("Mul", (rectified, beside.constant("/half", np.full((), 0.5))), f"{rectified}/half")
+    beside.like[beside.write("Add", (product, half), name)] = node.outputs[0]
+
+
+def _spell(node: Node, number: int, step: ShareStep, graph: Graph, beside: Beside) -> str:
+    """Add a share's denominator as it stands; return its name."""
     share = step.shares[number]
     y = node.outputs[0]
     name = denominator_name(node, number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from lrptool.kernels import (
     ONE,
     POS,
     POSITIVE,
+    REST,
     SPLIT,
     Fraction,
     Gather,
@@ -52,12 +54,15 @@ class Operands:
         Relevance and pre-activation; z is not looked at where no share asks for its sign.
     denominators, epsilons : sequence of Place
         One per share.
+    rests : set of int
+        Shares whose denominator is what the one that is here leaves of z, no less than nothing.
     """
 
     r: Place
     z: Place
     denominators: Sequence[Place]
     epsilons: Sequence[Place]
+    rests: AbstractSet[int] = frozenset()
 
 
 class FusedStep:
@@ -166,6 +171,6 @@ class FusedStep:
             epsilon=operands.epsilons[number],
             clip=self._stabiliser.clip,
             normalised=share.normalised,
-            where=_WHERE[share.where] if share.normalised else EVERYWHERE,
+            where=REST if number in operands.rests else _WHERE[share.where] if share.normalised else EVERYWHERE,
             coefficient=coefficient,
         )

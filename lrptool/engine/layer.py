@@ -35,6 +35,10 @@ class Layer:
     denominators : mapping of int to str
         Names of denominators that depend on the picture, by number of share. Other shares divide by the pre-activation
         itself or by what no picture changes.
+    rests : mapping of int to int
+        Shares whose denominator is what that of another share leaves of the pre-activation.
+    rectified : str or None
+        The ReLU's output that serves as pre-activation there.
     """
 
     step: ShareStep
@@ -44,6 +48,8 @@ class Layer:
     reads_input: bool
     preactivation: str | None
     denominators: Mapping[int, str]
+    rests: Mapping[int, int]
+    rectified: str | None
 
     def redistribute(self, relevances: Sequence[Values], activations: Activations) -> tuple[Values, ...]:
         """Return the relevance of every input, given that of the output."""
@@ -61,6 +67,8 @@ class Layer:
         found: dict[str, Values] = {}
         for number, share in enumerate(self.step.shares):
             name = self.denominators.get(number)
+            if number in self.rests:
+                continue
             computed = name is None or name in activations
             if computed and not (self.step.relative and share.normalised):
                 continue
@@ -78,12 +86,14 @@ class Layer:
 
     def add_to(self, fused: FusedStep, placing: Placing, arriving: Sequence[Place]) -> None:
         """Add the tasks that do the same as `redistribute`."""
-        r = arriving[0]
+        r, z = arriving[0], self.rectified or self.preactivation
+        numbers = range(len(self.step.shares))
         operands = Operands(
             r=r,
-            z=placing.activation(self.preactivation) if self.preactivation else r,
-            denominators=[self._denominator(number, placing, r) for number in range(len(self.step.shares))],
-            epsilons=[self._epsilon_place(number, placing) for number in range(len(self.step.shares))],
+            z=placing.activation(z) if z else r,
+            denominators=[self._denominator(self.rests.get(number, number), placing, r) for number in numbers],
+            rests=self.rests.keys(),
+            epsilons=[self._epsilon_place(number, placing) for number in numbers],
         )
         for k, name in enumerate(self.inputs):
             out, accumulate = placing.into(name)

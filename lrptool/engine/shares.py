@@ -102,6 +102,9 @@ class ShareStep:
     ----------
     steady : bool
         Whether the relevance of the inputs is in proportion to them.
+    nonnegative : bool
+    biased : bool
+        Whether the layer has a bias.
     """
 
     def __init__(
@@ -128,9 +131,9 @@ class ShareStep:
             for sources in by_part(self.shares).values()
             for k in range(len(input_shapes))
         )
-        biased = linear.bias(_ALL, np.zeros((1, 1), np.float32)) is not None
+        self.nonnegative, self.biased = nonnegative, linear.bias(_ALL, np.zeros((1, 1), np.float32)) is not None
         fractions = steady and all(
-            is_steady(share, nonnegative=nonnegative, rectified=rectified, biased=biased) for share in self.shares
+            is_steady(share, nonnegative=nonnegative, rectified=rectified, biased=self.biased) for share in self.shares
         )
         self.steady = fractions and parts.isdisjoint(IMAGE_FREE)
         self.fused = (

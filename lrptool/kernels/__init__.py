@@ -10,7 +10,7 @@ from lrptool.kernels.geometry import Geometry
 from lrptool.kernels.jit import is_compiled, is_kept
 from lrptool.kernels.memory import MEMORY, Memory, give_back
 from lrptool.kernels.pooling import TransposedAverage, Windows, add_route
-from lrptool.kernels.records import ALL, EVERYWHERE, NEG, NEGATIVE, ONE, POS, POSITIVE, SPLIT
+from lrptool.kernels.records import ALL, EVERYWHERE, NEG, NEGATIVE, ONE, POS, POSITIVE, REST, SPLIT
 from lrptool.kernels.schedule import Run, Schedule
 from lrptool.kernels.sums import TransposedScale, add_copy
 from lrptool.kernels.team import get_threads, set_threads
@@ -24,6 +24,7 @@ __all__ = [
     "ONE",
     "POS",
     "POSITIVE",
+    "REST",
     "SPLIT",
     "ForwardConv",
     "Fraction",

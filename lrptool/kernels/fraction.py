@@ -24,7 +24,8 @@ class Fraction:
     clip, normalised : bool
         Whether the denominator is clipped at ± epsilon instead of shifted by it; whether there is one.
     where : int
-        `EVERYWHERE`, `POSITIVE` or `NEGATIVE`: outputs taken, by the sign of z.
+        `EVERYWHERE`, `POSITIVE` or `NEGATIVE`: outputs taken, by the sign of z. `REST`: all, and z − denominator is
+        what is divided by.
     coefficient : float
     """
 

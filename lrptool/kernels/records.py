@@ -14,8 +14,9 @@ PACK, PRODUCT, ROUTE, SPREAD, WEIGH, DENSE = range(6)
 ONE, ALL, POS, NEG, SPLIT = range(5)
 """Parts of x a result is multiplied by. `SPLIT` is all of it, and there are two results: for x > 0 and for the rest."""
 
-EVERYWHERE, POSITIVE, NEGATIVE = range(3)
-"""Outputs a fraction is taken of, by the sign of their pre-activation."""
+EVERYWHERE, POSITIVE, NEGATIVE, REST = range(4)
+"""Outputs a fraction is taken of, by the sign of their pre-activation; `REST` is all of them, divided by what the
+denominator leaves of that."""
 
 
 def _record(integers: str, numbers: str = "") -> np.dtype[np.void]:

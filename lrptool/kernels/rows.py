@@ -18,6 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from lrptool.kernels.lanes import Lanes, emit_stretch, found_bits, some, spread
+from lrptool.kernels.records import EVERYWHERE, NEGATIVE, POSITIVE, REST
 
 _BYTE, _BIT, _I64 = ir.IntType(8), ir.IntType(1), ir.IntType(64)
 _ADDRESSES = types.UniTuple(types.int64, 4)
@@ -101,11 +102,11 @@ def _stable(builder: Any, d: Any, epsilon: Any, clip: Any) -> Any:
 
 @intrinsic
 def fraction_lanes(typingctx, places, apart, alive, rows, count, epsilon, coefficient, form, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Write coefficient · r / (den ± epsilon) to a target, zero where z has the other sign; see `Fraction`.
+    """Write coefficient · r / (den ± epsilon) to a target: zero where z has the other sign, or with z − den for den.
 
-    Operands are r, den, z and target; the form is whether to clip, where, and whether to divide. Bytes from address
-    `alive` on, if there is one, are set to 1 for `rows` of `count` values that are not all zero; NaN is not, so that it
-    is not taken for dead.
+    Operands are r, den, z and target; the form is whether to clip, where, and whether to divide, see `Fraction`. Bytes
+    from address `alive` on, if there is one, are set to 1 for `rows` of `count` values that are not all zero; NaN is
+    not, so that it is not taken for dead.
     """
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
@@ -133,21 +134,28 @@ def fraction_lanes(typingctx, places, apart, alive, rows, count, epsilon, coeffi
         def shifted(r: Any, d: Any, _: Callable[[], Any]) -> Any:
             return builder.fdiv(r, builder.fadd(d, _away_from_zero(builder, d, spread(builder, epsilon, d.type))))
 
+        def rest(r: Any, d: Any, whole: Callable[[], Any]) -> Any:
+            return shifted(r, builder.fsub(whole(), d), whole)
+
         def any_form(r: Any, d: Any, sign: Callable[[], Any]) -> Any:
+            d = builder.select(_is(builder, where, REST), builder.fsub(sign(), d), d)
             stable = _stable(builder, d, spread(builder, epsilon, d.type), clipped)
             s = builder.fdiv(r, builder.select(divides, stable, _number(d.type, 1.0)))
             zero, z = _number(d.type, 0.0), sign()
-            for number, wrong in ((1, "<="), (2, ">=")):
+            for number, wrong in ((POSITIVE, "<="), (NEGATIVE, ">=")):
                 asked = spread(builder, _is(builder, where, number), ir.VectorType(_BIT, d.type.count))
                 s = builder.select(builder.and_(builder.fcmp_ordered(wrong, z, zero), asked), zero, s)
             return s
 
-        usual_form = builder.and_(divides, builder.and_(builder.not_(clipped), _is(builder, where, 0)))
-        with builder.if_else(usual_form) as (usual, other):
+        usual_form = builder.and_(divides, builder.not_(clipped))
+        with builder.if_else(builder.and_(usual_form, _is(builder, where, EVERYWHERE))) as (usual, other):
             with usual:
                 emit(shifted)
-            with other:
-                emit(any_form)
+            with other, builder.if_else(builder.and_(usual_form, _is(builder, where, REST))) as (left, any_other):
+                with left:
+                    emit(rest)
+                with any_other:
+                    emit(any_form)
         return context.get_dummy_value()
 
     given = (_ADDRESSES, _ADDRESSES, *[types.int64] * 3, like, like, types.UniTuple(types.int64, 3), like)
