@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
+import pytest
 
 from lrptool.kernels import Memory
 
@@ -49,3 +52,17 @@ def test_a_block_larger_than_the_limit_is_not_kept() -> None:
     array = memory.take((4096,), np.float32)
     del array
     assert not memory._free
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("size", [1 << 12, 1 << 23])
+def test_a_forked_child_writes_into_memory_of_its_own(size: int) -> None:
+    memory = Memory(1 << 24)
+    memory.take((size,), np.uint8)[:] = 1
+    ours = memory.take((size,), np.uint8)
+    child = os.fork()
+    if not child:
+        ours[:] = 2
+        os._exit(int(ours.min()))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    assert (ours == 1).all()

@@ -16,12 +16,12 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 import pytest
-from numba import types
 
 from lrptool.errors import ConfigError, OutputError
 from lrptool.kernels import jit, simd
+from lrptool.kernels.bare import pointer_at
 from lrptool.kernels.cache import KernelCache
-from lrptool.kernels.tile import make_tile, pointer_to
+from lrptool.kernels.tile import make_tile
 from lrptool.resources import user_cache
 from lrptool.zoo import fetch, known_card, locate
 from tests.command import DIGIT, listing
@@ -286,12 +286,15 @@ def test_every_tile_of_every_instruction_set(name: str, rows: int, vecs: int, tu
     out = np.full((rows, width + 3), 7, dtype)
 
     @numba.njit
-    def run(weights, source, offsets, places, terms, before, out):  # type: ignore[no-untyped-def]
-        arrays = pointer_to(weights, 0), pointer_to(source, 0), pointer_to(offsets, 0), pointer_to(places, 0)
-        tile(*arrays, types.int64(terms), types.int64(before), pointer_to(out, 0), types.int64(out.shape[1]))
+    def run(weights, source, offsets, places, terms, before, out, apart, like):  # type: ignore[no-untyped-def]
+        factors = pointer_at(weights, like), pointer_at(source, like)
+        tables = pointer_at(offsets, terms), pointer_at(places, terms)
+        tile(*factors, *tables, terms, before, pointer_at(out, like), apart)
 
-    run(weights, source, offsets, places, 2, 0, out)
-    run(weights, source, offsets[2:], places[2:], terms - 2, 2, out)
+    operands, kind = (weights.ctypes.data, source.ctypes.data), dtype(0)
+    for before, count in ((0, 2), (2, terms - 2)):
+        tables = offsets[before:].ctypes.data, places[before:].ctypes.data
+        run(*operands, *tables, count, before, out.ctypes.data, out.shape[1], kind)
     assert (out[:, width:] == 7).all()
     out = out[:, :width]
     wanted = weights[places].T @ np.stack([source[at : at + met] for at in offsets])

@@ -7,6 +7,8 @@ import faulthandler
 import subprocess
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -144,6 +146,23 @@ def count_up(counter, most, came, gate, leads):  # type: ignore[no-untyped-def]
     while take(counter, 0, 1) < most:
         pass
     leave(gate, leads)
+
+
+class Kept:
+    """What arguments hold addresses of."""
+
+
+def test_who_helped_keeps_nothing() -> None:
+    team, kept = Team(), Kept()
+    watch, came = weakref.ref(kept), np.zeros(2, np.int64)
+    deadline = time.monotonic() + PATIENCE
+    while came.sum() < 2 and time.monotonic() < deadline:  # until a helper has taken part
+        team.run(count_up, 2, np.zeros(1, np.int64), 1 << 22, came, keeps=kept)
+    assert came.tolist() == [1, 1]
+    del kept
+    while watch() is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert watch() is None
 
 
 def counted(team: Team, threads: int, most: int) -> tuple[int, int]:

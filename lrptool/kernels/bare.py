@@ -66,17 +66,6 @@ def pointer_at(typingctx, address, like):  # type: ignore[no-untyped-def]  # noq
     return types.CPointer(like)(types.int64, like), generate
 
 
-@intrinsic
-def address_of(typingctx, array):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Return where a contiguous array begins."""
-
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        return builder.ptrtoint(data, _I64)
-
-    return types.int64(array), generate
-
-
 @kernel()
 def array_at(address, size, like):  # type: ignore[no-untyped-def]
     """Return `size` values from an address on as an array; not for handing on."""

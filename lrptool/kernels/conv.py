@@ -66,8 +66,8 @@ class TransposedConv:
     """Σ_p Ŵ_pᵀ s_p for parts Ŵ_p (O, C/group, kh, kw) of a convolution's weights, packed once; float32 or float64.
 
     With a stride, input positions fall into stride² phases; each takes its own subset of the kernel's taps and reads
-    the same zero-padded planes. Where all output channels of a group have the same weights, as for a part that is one
-    everywhere, their fractions are summed before the product.
+    the same zero-padded planes. The phases of few channels are one product. Where all output channels of a group have
+    the same weights, as for a part that is one everywhere, their fractions are summed before the product.
 
     Parameters
     ----------
@@ -262,7 +262,10 @@ class TransposedConv:
         return strided and channels <= _FEW and fits_one(g.strides[1])
 
     def _merged(self, grouped: Values) -> Product:
-        """Return the product of all phases at once; a tap that one of them has not is without weight there."""
+        """Return the product of all phases at once; a tap that one of them has not is without weight there.
+
+        So a fraction that is not finite reaches a pixel or two beyond its kernel.
+        """
         (sy, sx), (_, slots, channels) = self._geometry.strides, grouped.shape[:3]
         halves = 1 if self._others is None else 2
         ys, xs = ([self._taps(axis, phase) for phase in range((sy, sx)[axis])] for axis in (0, 1))

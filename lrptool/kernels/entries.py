@@ -182,9 +182,8 @@ def _in_company(entries: Sequence[Entry], writers: Sequence[int]) -> bool:
 
 def _is_read(entries: Sequence[Entry], writer: int, joined: AbstractSet[int]) -> bool:
     """Whether anybody but its packings reads what an entry writes, or adds to it."""
-    buffer = entries[writer].place("out").buffer
     later = (entry for now, entry in enumerate(entries) if now > writer and now not in joined)
-    return any(buffer in entry.buffers for entry in later)
+    return _touched(later, entries[writer].place("out").buffer)
 
 
 def _with_packings(writer: Entry, packings: Sequence[Entry], *, kept: bool) -> Entry:

@@ -13,7 +13,6 @@ import threading
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import count
 from math import prod
 from typing import Any
@@ -33,12 +32,17 @@ Block = bytearray | mmap.mmap
 
 
 def _fresh(size: int) -> Block:
-    """Return new memory, of huge pages where the system has them: maps of a network lie on thousands of small ones."""
+    """Return new memory, of huge pages where the system has them: maps of a network lie on thousands of small ones.
+
+    Private, as a forked child has the same blocks and would write into its parent's.
+    """
     if size < _HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return bytearray(size)
-    block = mmap.mmap(-1, size)
-    with suppress(OSError):
+    try:
+        block = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         block.madvise(mmap.MADV_HUGEPAGE)
+    except OSError:  # no memory, or none that is huge
+        return bytearray(size)
     return block
 
 

@@ -22,6 +22,7 @@ from lrptool.kernels.records import EVERYWHERE, NEGATIVE, POSITIVE, REST
 
 _BYTE, _BIT, _I64 = ir.IntType(8), ir.IntType(1), ir.IntType(64)
 _ADDRESSES = types.UniTuple(types.int64, 4)
+_NAMES = {types.float32: "f32", types.float64: "f64"}
 
 
 def _number(vector: ir.VectorType, value: float) -> Any:
@@ -51,6 +52,13 @@ def _factor(builder: Any, x: Any, part: Any) -> Any:
     return builder.select(_is(builder, part, 0), one, signed)
 
 
+def _multiply_add(builder: Any, a: Any, b: Any, c: Any, kind: Any) -> Any:
+    """Return a · b + c, rounded once on processors that can, and twice on others."""
+    name = f"llvm.fmuladd.v{a.type.count}{_NAMES[kind]}"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(a.type, [a.type] * 3), name)
+    return builder.call(function, [a, b, c])
+
+
 @intrinsic
 def weigh_lanes(typingctx, places, apart, rows, count, part, accumulate, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """Write values · the part of x, plus what is in `old` if `accumulate`, to a target, for `rows` of `count` values.
@@ -62,24 +70,28 @@ def weigh_lanes(typingctx, places, apart, rows, count, part, accumulate, like): 
         places, apart, rows, count, part, accumulate, _ = args
         whole, adds = _is(builder, part, 1), cgutils.is_not_null(builder, accumulate)
 
-        def emit(factor: Callable[[Any], Any], result: Callable[[Any, Callable[[], Any]], Any]) -> None:
+        def emit(weighed: Callable[[Any, Any, Callable[[], Any]], Any]) -> None:
             def row(_: Any, at: Sequence[Any]) -> None:
                 def body(lanes: Lanes) -> None:
-                    product = builder.fmul(lanes.load(at[0]), factor(lanes.load(at[1])))
-                    lanes.store(result(product, lambda: lanes.load(at[2])), at[3])
+                    values, factor = (lanes.load(place) for place in at[:2])
+                    lanes.store(weighed(values, factor, lambda: lanes.load(at[2])), at[3])
 
                 emit_stretch(context, builder, like, count, body)
 
             _in_each_row(builder, rows, places, apart, row)
 
+        def any_form(values: Any, factor: Any, before: Callable[[], Any]) -> Any:
+            # One rounding wherever there is one, two where there are two: a stretch may be cut anywhere, and its rest
+            # is other code. Left to the compiler, one of them is fused and the other is not.
+            factor = _factor(builder, factor, part)
+            added = _multiply_add(builder, values, factor, before(), like)
+            return builder.select(adds, added, builder.fmul(values, factor))
+
         with builder.if_else(builder.and_(whole, builder.not_(adds))) as (usual, other):
             with usual:
-                emit(lambda f: f, lambda v, _: v)
+                emit(lambda values, factor, _: builder.fmul(values, factor))
             with other:
-                emit(
-                    lambda f: _factor(builder, f, part),
-                    lambda v, before: builder.select(adds, builder.fadd(v, before()), v),
-                )
+                emit(any_form)
         return context.get_dummy_value()
 
     return types.void(_ADDRESSES, _ADDRESSES, *[types.int64] * 4, like), generate

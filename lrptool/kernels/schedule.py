@@ -295,7 +295,7 @@ class _Rows:
         self._places: dict[Place, int] = {}
 
     def add(self, entry: Entry) -> int:
-        """Add an entry's record, and those of its packings; return its row."""
+        """Add an entry's record, and those of all that is carried out with it; return its row."""
         if entry.kind < 0:
             return 0
         # One behind the other: those beside an entry follow it in their table.

@@ -57,12 +57,6 @@ def extent_of_piece(shape, itemsize):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def is_turned(shape):  # type: ignore[no-untyped-def]
-    """Whether results are turned before they are where they belong."""
-    return shape >= _TURNED
-
-
-@kernel()
 def fill(shape, weights, source, offsets, numbers, terms, before, count, results, apart, sums, like):  # type: ignore[no-untyped-def]
     """Add up terms of `count` positions of a block of channels.
 

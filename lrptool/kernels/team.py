@@ -110,7 +110,7 @@ def _serve(waiting: SimpleQueue[_Work]) -> None:
         work = waiting.get()
         load = work.load
         if load is not None:
-            kernel, arguments, _ = load
+            kernel, arguments = load[:2]
             kernel(*arguments, HELPS)
             del kernel, arguments
         del work, load

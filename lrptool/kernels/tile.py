@@ -118,14 +118,3 @@ def make_tile(rows: int, vecs: int, simd: Simd, *, turned: bool = False) -> Any:
         return types.void(weights, source, offsets, places, terms, before, out, types.int64), generate
 
     return tile
-
-
-@intrinsic
-def pointer_to(typingctx, array, index):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Return a pointer to item `index` of a contiguous array, as if it were flat."""
-
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        return builder.gep(data, [args[1]])
-
-    return types.CPointer(array.dtype)(array, index), generate

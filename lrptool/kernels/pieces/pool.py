@@ -21,7 +21,10 @@ from lrptool.kernels.simd import REGISTER
 
 @kernel()
 def _layout(task):  # type: ignore[no-untyped-def]
-    """Rows and columns of windows, with room for every place of the last ones and for the whole map."""
+    """Rows and columns of windows, with room for every place of the last ones and for the whole map.
+
+    They are those of `Windows.places`, which makes the tables.
+    """
     rows = max(task.out_height + (task.kernel_y - 1) // task.stride_y, -(-(task.top + task.height) // task.stride_y))
     cols = max(task.out_width + (task.kernel_x - 1) // task.stride_x, -(-(task.left + task.width) // task.stride_x))
     return rows, cols
@@ -159,6 +162,7 @@ def spread_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def
     """Spread fractions of r (planes, out_height, out_width) of maps [begin, end), times `factor`, over their windows.
 
     What arrives is multiplied by the part of x. The number of a map counts items, then planes; `factor` has one map.
+    `tables` and `numbers` are those of the windows' places, see `Windows.places`.
     """
     size, windows, item = task.height * task.width, task.out_height * task.out_width, item_size(like)
     spread = frame.own + windows * item

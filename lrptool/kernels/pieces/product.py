@@ -183,8 +183,10 @@ def fetch(task, frame, n, channel, channels, place, count, like):  # type: ignor
             prefetch(address_at(frame, pack.z, n, first, like), channels, apart, stretch)
     for k in range(task.next, task.next + task.nexts):
         following = _read_weigh(frame.weighs, k)
-        if following.den != task.x:
+        if following.normalised and following.den != task.x:
             prefetch(address_at(frame, following.den, n, skip, like), channels, apart, stretch)
+        if following.where and following.z != task.x:
+            prefetch(address_at(frame, following.z, n, skip, like), channels, apart, stretch)
         if following.part and not following.differs and following.x != task.x:
             prefetch(address_at(frame, following.x, n, skip, like), channels, apart, stretch)
 
@@ -296,8 +298,9 @@ def product_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-de
     block of weights meets `together` columns in turn, then these meet the next block; with `foresee` the first block
     asks for what the next column reads. With `split` the second half of the channels is for what is not positive of x.
     With `merged` a block's first `kept` rows are of all phases of a stride, see `_store_merged`. Results of up to
-    `strip` columns of a block, rows of `wide` values, are stored together, and so many `strips` are computed at a time.
-    Each output is summed by one thread in one order.
+    `strip` columns of a block, rows of `wide` values, are stored together, and so many `strips` are computed at a time,
+    `chunk` terms of all of them after the other; a turned tile's sums take up `sums` values until then. Each output is
+    summed by one thread in one order.
     """
     item = item_size(like)
     rows, width, _ = extent_of_piece(task.tile, item)
