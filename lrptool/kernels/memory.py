@@ -6,7 +6,6 @@ Fresh memory of some megabytes costs a page fault every four kilobytes; a pass o
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
 import sys
 import threading
@@ -21,29 +20,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 _PAGE = 4096
-_HUGE = 1 << 22
-"""Bytes from which on huge pages are asked for."""
 _MOST = 1 << 33
 _UNKNOWN = 1 << 34
 """Bytes taken for the machine's memory where the system does not tell."""
-
-
-Block = bytearray | mmap.mmap
-
-
-def _fresh(size: int) -> Block:
-    """Return new memory, of huge pages where the system has them: maps of a network lie on thousands of small ones.
-
-    Private, as a forked child has the same blocks and would write into its parent's.
-    """
-    if size < _HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return bytearray(size)
-    try:
-        block = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        block.madvise(mmap.MADV_HUGEPAGE)
-    except OSError:  # no memory, or none that is huge
-        return bytearray(size)
-    return block
 
 
 class Memory:
@@ -56,8 +35,8 @@ class Memory:
     """
 
     def __init__(self, limit: int) -> None:
-        self._returned: deque[Block] = deque()
-        self._free: OrderedDict[int, Block] = OrderedDict()
+        self._returned: deque[bytearray] = deque()
+        self._free: OrderedDict[int, bytearray] = OrderedDict()
         self._kept, self._limit = 0, limit
         self._given = count()
         self._lock = threading.Lock()
@@ -72,13 +51,13 @@ class Memory:
             place = next((place for place, block in reversed(self._free.items()) if len(block) == size), None)
             found = None if place is None else self._free.pop(place)
             self._kept -= 0 if found is None else size
-        block = _fresh(size) if found is None else found
+        block = bytearray(size) if found is None else found
         array = np.frombuffer(block, item, prod(shape))
         # Views of `array` keep it alive, because its own memory is no array's: so this runs after the last of them.
         weakref.finalize(array, self._give, block).atexit = False
         return array.reshape(shape)
 
-    def _give(self, block: Block) -> None:
+    def _give(self, block: bytearray) -> None:
         """Keep a block for the next taker.
 
         The garbage collector may call this anywhere, in `take` too: so it waits for nobody.
