@@ -12,8 +12,9 @@ import pytest
 from lrptool.engine import Forward, Program, canonise, initial_relevance, scores_of
 from lrptool.errors import NumericError
 from lrptool.graph import Graph
-from lrptool.kernels.entries import Entry, Place, join, pair, spell, waits
-from lrptool.kernels.records import PACK, WEIGH
+from lrptool.kernels.entries import Entry, Place, waits
+from lrptool.kernels.joining import hand_over, join, pair, spell
+from lrptool.kernels.records import PACK, PRODUCT, WEIGH
 from lrptool.rules import Composite
 from tests.nets import NETS, Net, image
 
@@ -217,6 +218,50 @@ def test_the_inputs_of_a_sum_are_handed_their_shares_together() -> None:
 )
 def test_what_is_not_paired(other: Entry) -> None:
     assert pair([weigh(R), other]) == [weigh(R), other]
+
+
+def product(out: Place = R, *, accumulate: bool = False, stride: int = 1, height: int = 4) -> Entry:
+    fields = {"groups": 2, "channels": 3, "height": height, "width": 4, "out": out, "x": OTHER, "tile": 0, "wide": 16}
+    fields |= {"stride_y": stride, "stride_x": stride, "accumulate": int(accumulate), "keep": 1, "spare": 0}
+    return Entry(PRODUCT, 6, own=100, fields=fields, reads=(PLANES, OTHER), writes=((out, None),))
+
+
+def test_a_product_weighs_what_it_completes() -> None:
+    following = weigh(MORE, r=R)
+    last = product(accumulate=True)
+    first, joined = hand_over([product(), last, following], {R.buffer, MORE.buffer})
+    assert first == product()
+    assert joined.following == following
+    assert (joined.integer("keep"), joined.integer("spare")) == (0, 100)
+    assert joined.own > last.own
+    assert [place for place, _ in joined.writes] == [MORE]
+    assert R in joined.reads  # what it adds to
+
+
+@pytest.mark.parametrize("reader", [weigh(DEN, x=R), pack(R, 6, MORE)], ids=["weighs", "packs"])
+def test_relevance_that_is_weighed_and_needed_otherwise_is_kept(reader: Entry) -> None:
+    for entries in ([product(), weigh(MORE, r=R), reader], [product(), replace(reader, writes=()), weigh(MORE, r=R)]):
+        joined, _ = hand_over(entries, {R.buffer})
+        assert joined.following is not None
+        assert joined.integer("keep") == 1
+        assert [place for place, _ in joined.writes] == [R, MORE]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        pytest.param([weigh(MORE, r=R)], id="no writer"),
+        pytest.param([weigh(R), weigh(MORE, r=R)], id="no product"),
+        pytest.param([product(stride=2), weigh(MORE, r=R)], id="gaps"),
+        pytest.param([product(height=2), weigh(MORE, r=R)], id="other maps"),
+        pytest.param([product(R.shifted(8)), weigh(MORE, r=R)], id="another place"),
+        pytest.param([product(), weigh(PLANES, r=R)], id="writes what the product reads"),
+        pytest.param([product(), weigh(OTHER, r=DEN), weigh(MORE, r=R)], id="reads what is written in between"),
+        pytest.param([product(), weigh(DEN, x=MORE), weigh(MORE, r=R)], id="writes what is read in between"),
+    ],
+)
+def test_what_a_product_does_not_weigh(entries: list[Entry]) -> None:
+    assert hand_over(entries, {R.buffer, MORE.buffer}) == entries
 
 
 def test_who_waits_for_whom() -> None:

@@ -14,7 +14,8 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import DTypeLike, NDArray
 
 from lrptool.kernels.arena import Layout, Lifetime, lay_out
-from lrptool.kernels.entries import Entry, Place, hand_over, join, pair, spell, waits
+from lrptool.kernels.entries import Entry, Place, waits
+from lrptool.kernels.joining import hand_over, join, pair, spell
 from lrptool.kernels.memory import MEMORY
 from lrptool.kernels.records import DENSE, PACK, PLACE, PRODUCT, ROUTE, SPOT, SPREAD, TABLES, TASK, WEIGH
 from lrptool.kernels.region import counters_for, frames_for, run
