@@ -138,18 +138,14 @@ class Product:
         together = max(1, min(columns, _NEAR // max(1, met)))
         if self.weights.size <= _NEAR:
             together = min(together, -(-columns // BANDS))
-        strip = max(1, min(together, _STRIP // width))
-        rows, wide = extent_of_strip(self.shape, strip)
-        chunk = max(1, _CHUNK // (rows * max(1, taps))) * max(1, taps)
-        strips = 1 if slots * taps <= chunk else max(1, _SUMS // (rows * wide))
-        lines = 2 * self.x.stride * wide if self.merged else 0
+        own, scratch = self._scratch(together, width)
         direct = (self.y.stride, self.x.stride, self.y.start, self.x.start) == (1, 1, 0, 0) and self.cols == size[1]
         schedule.add(
             PRODUCT,
             schedule.batch * groups * blocks * columns,
             reads=[planes, *([x] if part != ONE else [])],
             writes=out,
-            own=strips * (rows * wide + strip * sums_of(self.shape)) + lines,
+            own=own,
             group=group,
             # A block of weights should not be read by one thread for every column.
             grain=together if together <= _FEW else 1,
@@ -181,10 +177,18 @@ class Product:
             winograd=False,
             merged=self.merged,
             kept=self.kept,
-            chunk=chunk,
-            strip=strip,
-            strips=strips,
-            wide=wide,
-            sums=sums_of(self.shape),
+            **scratch,
             direct=direct and self.y.high >= size[0] and self.x.high >= size[1],
         )
+
+    def _scratch(self, together: int, width: int) -> tuple[int, dict[str, int]]:
+        """Return the values a thread needs for strips of columns, and what a task's record says of them."""
+        slots, taps = self.offsets.shape
+        strip = max(1, min(together, _STRIP // width))
+        rows, wide = extent_of_strip(self.shape, strip)
+        sums = sums_of(self.shape)
+        chunk = max(1, _CHUNK // (rows * max(1, taps))) * max(1, taps)
+        strips = 1 if slots * taps <= chunk else max(1, _SUMS // (rows * wide))
+        lines = 2 * self.x.stride * wide if self.merged else 0
+        fields = {"chunk": chunk, "strip": strip, "strips": strips, "wide": wide, "sums": sums}
+        return strips * (rows * wide + strip * sums) + lines, fields
