@@ -360,6 +360,25 @@ def test_a_shift_lets_relevance_arrive_where_a_rectifier_left_nothing() -> None:
     np.testing.assert_allclose(found.ravel(), wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize("preset", ["epsilon", "epsilon-plus", "alpha2-beta1"])
+def test_rectifiers_that_read_the_same_are_as_good_as_one(preset: str) -> None:
+    """A layer's shares are computed from the rectified pre-activation in both cases."""
+    forward, backward = [], []
+    for second in ("relu", "again"):
+        net = Net(seed=3)
+        h = net.conv("conv", "x", 8)
+        for name in dict.fromkeys(("relu", second)):
+            net.relu(name, h)
+        h = net.add("Sum", "sum", net.conv("left", "relu", 8), net.conv("right", second, 8))
+        program = compiled(canonise(net.finish(net.dense("fc", net.flatten("flat", h), 3))), preset)
+        forward.append(dict(program.forward(image())))
+        backward.append(explained(program, image())["x"])
+    assert forward[0].keys() == forward[1].keys() - {"again"}
+    for name, values in forward[0].items():
+        np.testing.assert_array_equal(forward[1][name], values)
+    np.testing.assert_allclose(*backward, rtol=0, atol=1e-6 * np.abs(backward[0]).max())
+
+
 def test_signs_are_known_behind_rectifiers() -> None:
     graph = nets.residual()
     known = {name for name, spec in graph.tensors.items() if spec.nonnegative}

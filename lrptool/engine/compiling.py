@@ -156,11 +156,12 @@ class Compiler:
     def _rectified(self, node: Node, rule: Rule) -> str | None:
         """Return the ReLU's output that serves as the node's pre-activation, where nothing is lost by it.
 
-        Relevance of an output that the ReLU set to zero is zero then, whatever its pre-activation was.
+        Relevance of an output that the ReLU set to zero is zero then, whatever its pre-activation was. Several ReLUs
+        that read the same are as good as one.
         """
         readers = self._consumers.get(node.outputs[0], ())
         normalised = any(share.normalised for share in rule.shares)
-        if len(readers) != 1 or readers[0].op != "Relu" or node.outputs[0] == self._graph.output:
+        if {reader.op for reader in readers} != {"Relu"} or node.outputs[0] == self._graph.output:
             return None
         if not normalised or np.float32(rule.stabiliser.epsilon) <= 0 or rule.stabiliser.relative:
             return None
