@@ -76,7 +76,7 @@ def layers(graph: Graph) -> Counter[object]:
 
 
 def steps(graph: Graph, composite: str) -> tuple[Step, ...]:
-    return Compiler(graph, Composite.load(composite), None).steps
+    return Compiler(graph, Composite.load(composite).assign(graph), None).steps
 
 
 @pytest.mark.usefixtures("no_drawing")

@@ -25,6 +25,7 @@ from lrptool.engine import (
     give_back,
     initial_relevance,
     probabilities_of,
+    reads_all,
     resident,
     scores_of,
     set_threads,
@@ -111,11 +112,16 @@ class Model:
         """The network as its loader made it, read anew: kept, it would be all weights a second time."""
         return self.graph if self.reread is None else self.reread()
 
-    def program(self, composite: str | Composite | None = None) -> Program:
-        """Return the network compiled with a composite; the same one is compiled once."""
+    def program(self, composite: str | Composite | None = None, *, whole: bool = False) -> Program:
+        """Return the network compiled with a composite; the same one is compiled once.
+
+        With `whole` every tensor of the network is there; otherwise what its strides never read may be left out.
+        """
         made = self.composite(composite)
+        graph, bounds = self.graph, self.preprocessing.bounds()
+        whole = whole or self._once(("whole", made), lambda: reads_all(graph, made.assign(graph)))
         program: Program = self._once(
-            made, lambda: Program(self.graph, made, bounds=self.preprocessing.bounds(), threads=self.threads)
+            (made, whole), lambda: Program(graph, made, bounds=bounds, threads=self.threads, whole=whole)
         )
         return program
 
@@ -315,7 +321,7 @@ class Model:
         batch_size: int | None = None,
     ) -> list[Explanation]:
         """Explain several targets with one forward pass; like `explain`, one explanation per target."""
-        values, program = self.read(x), self.program(composite)
+        values, program = self.read(x), self.program(composite, whole=audit or bool(keep))
         wanted = [one_per_picture(target, len(values)) for target in targets]
         opposed = None if against is None else one_per_picture(against, len(values))
         # Always: the number another model asked for would stay.

@@ -12,6 +12,7 @@ from lrptool.engine.parity import allowed, difference, rewritten
 from lrptool.engine.program import Program, canonise
 from lrptool.engine.shares import ShareStep, stabilise
 from lrptool.engine.start import Targets, initial_relevance, probabilities_of, scores_of
+from lrptool.engine.unread import reads_all
 from lrptool.kernels import give_back, is_compiled, is_kept, set_threads
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "is_compiled",
     "is_kept",
     "probabilities_of",
+    "reads_all",
     "resident",
     "rewritten",
     "run_outside",

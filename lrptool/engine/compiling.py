@@ -1,4 +1,4 @@
-"""From a graph and a composite to the steps of the walk: all decisions, no arithmetic."""
+"""From a graph and the rules of its nodes to the steps of the walk: all decisions, no arithmetic."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lrptool.errors import ConfigError
 from lrptool.graph import Graph, Node
 from lrptool.kernels import Place
 from lrptool.ops import Passage, Placing, Values, moved, moves_values, operator
-from lrptool.rules import Composite, Rule
+from lrptool.rules import Rule
 
 Activations = Mapping[str, Values]
 Bounds = tuple[Values, Values]
@@ -64,7 +64,8 @@ class Compiler:
     Parameters
     ----------
     graph : Graph
-    composite : Composite
+    rules : mapping of str to Rule
+        By name of node.
     bounds : Bounds, optional
         Network-input values of a black and a white pixel, for the zbox rule.
 
@@ -76,14 +77,13 @@ class Compiler:
         What the forward session computes along with the network.
     """
 
-    def __init__(self, graph: Graph, composite: Composite, bounds: Bounds | None) -> None:
+    def __init__(self, graph: Graph, rules: Mapping[str, Rule], bounds: Bounds | None) -> None:
         self._graph, self._bounds = graph, bounds
         self._consumers, self._producers = graph.consumers, graph.producers
         self.beside = Beside()
         self._vanishing: dict[str, bool] = {graph.output: False}
         # A map per class may start as ones, whatever its scores are; a single score is in proportion to anything.
         self._steady: dict[str, bool] = {graph.output: prod(graph.tensors[graph.output].item_shape[1:]) == 1}
-        rules = composite.assign(graph)
         steps = []
         for node in reversed(graph.nodes):
             step = self._share_step(node, rules[node.name]) or self._treatment_step(node, rules[node.name])

@@ -14,6 +14,7 @@ from lrptool.engine.forward import Forward
 from lrptool.engine.program import Program
 from lrptool.engine.start import initial_relevance, scores_of
 from lrptool.engine.takings import takings
+from lrptool.engine.unread import reads_all
 from lrptool.graph import Graph
 from lrptool.graph.passes import prune
 from lrptool.ops import Values
@@ -109,6 +110,8 @@ def balance(
         The composite does not fit the network.
     """
     program = Program(graph, composite, bounds=bounds, threads=threads)
+    whole = reads_all(graph, composite.assign(graph))
+    usual = program if whole else Program(graph, composite, bounds=bounds, threads=threads, whole=False)
     activations = program.forward(x)
     output = activations[graph.output]
     relevance = initial_relevance(output, scores_of(output).argmax(1), "score")
@@ -116,7 +119,7 @@ def balance(
     finite = all(np.isfinite(values).all() for values in everything.values())
     ledger: list[Entry] = []
     # The walk as explanations take it, and once more step by step: the first says what arrives, the second where.
-    arrived = program.backward(activations, relevance)[graph.input.name]
+    arrived = usual.backward(usual.forward(x), relevance)[graph.input.name]
     kept = program.backward(activations, relevance, keep=list(graph.tensors), ledger=ledger)
     kept[graph.output] = relevance
     taken: Counter[str] = Counter()

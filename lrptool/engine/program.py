@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -14,12 +14,13 @@ from lrptool.engine.compiling import Activations, Bounds, Compiler, Step
 from lrptool.engine.derived import Derived
 from lrptool.engine.forward import Forward
 from lrptool.engine.plan import Plan
+from lrptool.engine.unread import skip_unread
 from lrptool.errors import NumericError
 from lrptool.graph import Graph
 from lrptool.graph.passes import drop_identities, fold_batch_norm, fold_forward, mark_nonnegative, prune
 from lrptool.kernels import give_back
 from lrptool.ops import Values, operator
-from lrptool.rules import Composite
+from lrptool.rules import Composite, Rule
 
 _BLOCK = 1 << 29
 """Bytes of activations worked on at a time, where one picture's are not more.
@@ -49,6 +50,14 @@ class Program:
         Network-input values of a black and a white pixel, broadcastable to (C, H, W); for the zbox rule.
     threads : int
         Threads of the forward pass; 0 lets onnxruntime choose.
+    whole : bool
+        Whether every tensor of the network is there, to keep its relevance or account for it. Otherwise what its
+        strides never read may be left out: scores and the input's relevance are the same.
+
+    Attributes
+    ----------
+    graph : Graph
+        What is computed.
 
     Raises
     ------
@@ -63,9 +72,13 @@ class Program:
         *,
         bounds: Bounds | None = None,
         threads: int = 0,
+        whole: bool = True,
     ) -> None:
+        rules: Mapping[str, Rule] = composite.assign(graph)
+        if not whole:
+            graph, rules = skip_unread(graph, rules)
         self.graph, self.composite = graph, composite
-        compiler = Compiler(graph, composite, bounds)
+        compiler = Compiler(graph, rules, bounds)
         self.steps = compiler.steps
         self._derived = Derived(self.steps, graph)
         self._forward = Forward(graph, self._derived.fetched, threads, compiler.beside)

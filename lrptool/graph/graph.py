@@ -52,7 +52,9 @@ class Graph:
     tensors: Mapping[str, TensorSpec]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "constants", Constants(self.constants))
+        # Graphs with the same constants let go of them together.
+        same = isinstance(self.constants, Constants)
+        object.__setattr__(self, "constants", self.constants if same else Constants(self.constants))
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
         self._check()
 
