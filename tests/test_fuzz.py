@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from lrptool.engine import Program, ShareStep, canonise, set_threads
 from lrptool.engine.shares import reads_input
-from lrptool.kernels import product, shapes, winograd
+from lrptool.kernels import product, scattered, shapes, winograd
 from lrptool.kernels.shapes import best_shape
 from lrptool.rules import Composite, Match, Row, Rule
 from tests import oracle
@@ -67,9 +67,12 @@ TILES = [None, *range(len(shapes._SHAPES))]
 def only_tile(shape: int | None) -> Iterator[None]:
     """Let products use one tile, whatever they are, and ask for what the first block of weights reads.
 
-    They add up their terms in many chunks then, of few tiles at a time. Minimal filtering is used wherever possible.
+    They add up their terms in many chunks then, of few tiles at a time. Minimal filtering is used wherever possible, as
+    are windows of what is not zero, in bands of any height.
     """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scattered, "_WASTE", scattered._LINE)
+        patch.setattr(scattered, "_LEAST", 0)
         for least in ("_SLOTS", "_CHANNELS", "_TILES"):
             patch.setattr(winograd, least, 1)
         if shape is not None:
@@ -108,7 +111,7 @@ def close(actual: np.ndarray, wanted: np.ndarray, dtype: type, scale: float) -> 
     assert np.abs(actual - wanted).max() <= TOLERANCES[dtype] * scale
 
 
-def check_step(layer: RandomLayer, case: Case) -> None:
+def check_step(layer: RandomLayer, case: Case, *, sparse: bool = False) -> None:
     """One layer by itself: the general way, what is left of it where no input is negative, and every thread count."""
     name, parameters, function = case
     rule = Rule.of(name, **parameters)
@@ -119,7 +122,7 @@ def check_step(layer: RandomLayer, case: Case) -> None:
         x, r = layer.x.astype(dtype), layer.r.astype(dtype)
         z = layer.z(linear, x)
         for nonnegative in {False, bool((layer.x >= 0).all())}:
-            step = ShareStep(rule, linear, [x.shape[1:]], nonnegative=nonnegative, steady=True)
+            step = ShareStep(rule, linear, [x.shape[1:]], nonnegative=nonnegative, steady=True, sparse=sparse)
             xs = [x] if reads_input(step.shares) else []
             with threads(1):
                 (relevance,) = step(xs, z, r)
@@ -136,10 +139,12 @@ def test_the_matrix_of_a_convolution_is_the_oracle_s(layer: RandomLayer) -> None
 
 
 @fuzz(900)
-@given(layer=convolutions(), case=rules, shape=st.sampled_from(TILES))
-def test_rules_on_convolutions(layer: RandomLayer, case: Case, shape: int | None) -> None:
+@given(layer=convolutions(), case=rules, shape=st.sampled_from(TILES), one_in=st.sampled_from([1, 2, 7, 1000]))
+def test_rules_on_convolutions(layer: RandomLayer, case: Case, shape: int | None, one_in: int) -> None:
+    """With relevance everywhere, or at few places."""
+    some = np.random.default_rng(one_in).integers(one_in, size=layer.r.shape) == 0
     with only_tile(shape):
-        check_step(layer, case)
+        check_step(replace(layer, r=layer.r * some), case, sparse=one_in > 1)
 
 
 @fuzz(300)

@@ -12,11 +12,12 @@ import numpy as np
 from lrptool.engine.denominators import Beside, spell_denominators
 from lrptool.engine.layer import Layer
 from lrptool.engine.shares import ShareStep, reads_input, reads_output
+from lrptool.engine.sparse import hands_on_little, keeps_channels_apart
 from lrptool.engine.steady import vanishes_in_proportion
 from lrptool.errors import ConfigError
 from lrptool.graph import Graph, Node
 from lrptool.kernels import Place
-from lrptool.ops import Passage, Placing, Values, moved, moves_values, operator
+from lrptool.ops import ConvMap, Passage, Placing, Values, moved, moves_values, operator
 from lrptool.rules import Rule
 
 Activations = Mapping[str, Values]
@@ -84,12 +85,19 @@ class Compiler:
         self._vanishing: dict[str, bool] = {graph.output: False}
         # A map per class may start as ones, whatever its scores are; a single score is in proportion to anything.
         self._steady: dict[str, bool] = {graph.output: prod(graph.tensors[graph.output].item_shape[1:]) == 1}
+        self._sparse: dict[str, bool] = {graph.output: False}
+        self._apart: dict[str, bool] = {graph.output: True}
         steps = []
         for node in reversed(graph.nodes):
             step = self._share_step(node, rules[node.name]) or self._treatment_step(node, rules[node.name])
+            behind = all(self._sparse.get(name, False) for name in node.outputs)
+            sparse = hands_on_little(node, step.rule, graph, behind=behind)
+            apart = keeps_channels_apart(node, graph) and all(self._apart.get(name, False) for name in node.outputs)
             for name in step.inputs:
                 self._vanishing[name] = self._vanishing.get(name, True) and step.vanishes
                 self._steady[name] = self._steady.get(name, True) and step.steady
+                self._sparse[name] = self._sparse.get(name, True) and sparse
+                self._apart[name] = self._apart.get(name, True) and apart
             steps.append(step)
         self.steps = tuple(steps)
 
@@ -111,8 +119,10 @@ class Compiler:
             bounds=bounds,
             rectified=rectified is not None,
             steady=self._steady.get(node.outputs[0], True),
+            sparse=self._sparse.get(node.outputs[0], False),
         )
-        denominators, rests = spell_denominators(node, step, graph, self.beside, rectified)
+        few = isinstance(linear, ConvMap) and linear.single and self._apart.get(node.outputs[0], False)
+        denominators, rests = spell_denominators(node, step, graph, None if few else self.beside, rectified)
         layer = Layer(
             step,
             inputs,
@@ -123,6 +133,7 @@ class Compiler:
             denominators,
             rests,
             rectified if rests else None,
+            few,
         )
         x_names = inputs if layer.reads_input else ()
         z_names = tuple(name for name in (layer.preactivation, layer.rectified) if name)

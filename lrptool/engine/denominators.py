@@ -69,7 +69,7 @@ def denominator_name(node: Node, number: int) -> str:
 
 
 def spell_denominators(
-    node: Node, step: ShareStep, graph: Graph, beside: Beside, rectified: str | None
+    node: Node, step: ShareStep, graph: Graph, beside: Beside | None, rectified: str | None
 ) -> tuple[dict[int, str], dict[int, int]]:
     """Add denominators that depend on the picture to what is computed beside the network.
 
@@ -78,11 +78,13 @@ def spell_denominators(
 
     Parameters
     ----------
+    beside : Beside or None
+        None where the walk is to form all of them.
     rectified : str or None
         The ReLU's output that serves as pre-activation: no relevance arrives where it is zero.
     """
     names = {k: denominator_name(node, k) for k, share in enumerate(step.shares) if depends_on_picture(share)}
-    if node.op != "Conv":
+    if node.op != "Conv" or beside is None:
         return names, {}
     rests = {
         number: other

@@ -77,12 +77,21 @@ class FusedStep:
     steady : bool
         Whether fractions are of like size in every neighbourhood, so that errors may be as large as those of the
         largest.
+    sparse : bool
+        Whether most of them are zero.
     """
 
     def __init__(
-        self, shares: Sequence[Share], linear: LinearMap, stabiliser: Stabiliser, *, steady: bool = False
+        self,
+        shares: Sequence[Share],
+        linear: LinearMap,
+        stabiliser: Stabiliser,
+        *,
+        steady: bool = False,
+        sparse: bool = False,
     ) -> None:
-        self._shares, self._linear, self._stabiliser, self._steady = shares, linear, stabiliser, steady
+        self._shares, self._linear, self._stabiliser = shares, linear, stabiliser
+        self._steady, self._sparse = steady, sparse
         self._groups = by_part(shares)
         self._both: dict[tuple[int, np.dtype[Any]], TransposedConv | None] = {}
 
@@ -158,7 +167,10 @@ class FusedStep:
         gather = self._linear.gather(k, tuple(part for _, part, _ in sources), schedule.dtype)
         if gather is None:
             raise TypeError("the layer has no gathering kernel")
-        return gather.filtered if self._steady and isinstance(gather, TransposedConv) else gather
+        if not isinstance(gather, TransposedConv):
+            return gather
+        scattered = gather.scattered if self._sparse else gather
+        return gather.filtered if self._steady and scattered is gather else scattered
 
     def _fraction(self, source: Source, operands: Operands) -> Fraction:
         """Describe one share's fraction for the kernel."""

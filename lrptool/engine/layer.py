@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from lrptool.engine.fused import FusedStep, Operands
 from lrptool.engine.shares import ShareStep
@@ -14,6 +14,9 @@ from lrptool.kernels import Place
 from lrptool.ops import Placing, Values
 
 Activations = Mapping[str, Values]
+
+_FEW = 128
+"""Channels asked for one by one: two classes of as many pictures as are explained together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Layer:
         Shares whose denominator is what that of another share leaves of the pre-activation.
     rectified : str or None
         The ReLU's output that serves as pre-activation there.
+    few : bool
+        Whether only channels that relevance starts at get any: no others are asked for their denominators.
     """
 
     step: ShareStep
@@ -50,6 +55,7 @@ class Layer:
     denominators: Mapping[int, str]
     rests: Mapping[int, int]
     rectified: str | None
+    few: bool = False
 
     def redistribute(self, relevances: Sequence[Values], activations: Activations) -> tuple[Values, ...]:
         """Return the relevance of every input, given that of the output."""
@@ -62,8 +68,11 @@ class Layer:
         xs = [activations[name] for name in self.inputs] if self.reads_input else []
         return xs, activations[self.preactivation] if self.preactivation else None
 
-    def missing(self, activations: Activations, dtype: DTypeLike) -> dict[str, Values]:
-        """Return what the forward session has not computed: denominators, and ε where it is relative to them."""
+    def missing(self, activations: Activations, dtype: DTypeLike, channels: NDArray[np.int64]) -> dict[str, Values]:
+        """Return what the forward session has not computed: denominators, and ε where it is relative to them.
+
+        `channels` are those of the network's output that have relevance.
+        """
         found: dict[str, Values] = {}
         for number, share in enumerate(self.step.shares):
             name = self.denominators.get(number)
@@ -76,6 +85,8 @@ class Layer:
             denominator = (
                 activations[name]
                 if name is not None and computed
+                else self._of_few(number, xs, z, dtype, channels)
+                if self.few and not self.step.relative and len(channels) <= _FEW
                 else self.step.denominator(number, xs, z, self._like(dtype))
             )
             if name is not None and not computed:
@@ -83,6 +94,17 @@ class Layer:
             if self.step.relative and share.normalised:
                 found[self._epsilon(number)] = self.step.epsilons(denominator, len(xs[0]) if xs else len(denominator))
         return found
+
+    def _of_few(
+        self, number: int, xs: Sequence[Values], z: Values | None, dtype: DTypeLike, channels: NDArray[np.int64]
+    ) -> Values:
+        """Return denominators of some channels, and ones for those that get no relevance."""
+        like = self._like(dtype)
+        part = None if z is None else z[:, channels]
+        found = self.step.narrowed(channels).denominator(number, xs, part, like[:, channels])
+        denominator = np.ones((len(found), *self.output_shape), dtype)
+        denominator[:, channels] = found
+        return denominator
 
     def add_to(self, fused: FusedStep, placing: Placing, arriving: Sequence[Place]) -> None:
         """Add the tasks that do the same as `redistribute`."""

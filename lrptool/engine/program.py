@@ -118,7 +118,9 @@ class Program:
             for k, name in enumerate(node.inputs)
             if name in self.graph.constants
         ]
-        return frozenset(name for name, _ in uses) - {name for name, packed in uses if not packed}
+        layers = [step for step in self.steps if step.layer is not None and step.layer.few and step.layer.denominators]
+        read = {name for step in layers for name in step.node.inputs}
+        return frozenset(name for name, _ in uses) - {name for name, packed in uses if not packed} - read
 
     def forward(self, x: Values) -> Activations:
         """Return the output and every activation the walk looks at, for a batch float32 (N, C, H, W)."""
@@ -172,9 +174,11 @@ class Program:
     def _planned(self, activations: Activations, relevance: Values) -> Values:
         """Carry out the whole walk as one schedule."""
         further: dict[str, Values] = {}
+        axes = tuple(axis for axis in range(relevance.ndim) if axis != 1)
+        channels = np.flatnonzero(np.any(relevance != 0, axis=axes))
         for step in self.steps:
             if step.layer is not None:
-                further |= step.layer.missing(activations, relevance.dtype)
+                further |= step.layer.missing(activations, relevance.dtype, channels)
         return self._plan(len(relevance), relevance.dtype)(activations, further, relevance)
 
     def _plan(self, batch: int, dtype: np.dtype[np.floating]) -> Plan:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from lrptool.engine.fused import FusedStep, Operands, by_part
 from lrptool.engine.steady import is_steady
 from lrptool.errors import ConfigError
 from lrptool.kernels import Place, Schedule
-from lrptool.ops import LinearMap, Values, WeightPart
+from lrptool.ops import ConvMap, LinearMap, Values, WeightPart
 from lrptool.rules import IMAGE_FREE, InputPart, Rule, Share, Stabiliser, Term
 
 _ALL = WeightPart("all")
@@ -97,6 +98,8 @@ class ShareStep:
         Whether relevance arrives only where the pre-activation is positive.
     steady : bool
         Whether the relevance that arrives is in proportion to the pre-activation, see `lrptool.engine.steady`.
+    sparse : bool
+        Whether most of it is zero.
 
     Attributes
     ----------
@@ -117,6 +120,7 @@ class ShareStep:
         bounds: tuple[Values, Values] | None = None,
         rectified: bool = False,
         steady: bool = False,
+        sparse: bool = False,
     ) -> None:
         self.rule = rule
         self.shares = simplify(rule, nonnegative=nonnegative, rectified=rectified)
@@ -136,9 +140,8 @@ class ShareStep:
             is_steady(share, nonnegative=nonnegative, rectified=rectified, biased=self.biased) for share in self.shares
         )
         self.steady = fractions and parts.isdisjoint(IMAGE_FREE)
-        self.fused = (
-            FusedStep(self.shares, linear, self._stabiliser, steady=fractions) if gathers and self.shares else None
-        )
+        options = {"steady": fractions, "sparse": sparse}
+        self.fused = FusedStep(self.shares, linear, self._stabiliser, **options) if gathers and self.shares else None
 
     def __call__(
         self, xs: Sequence[Values], z: Values | None, r: Values, denominators: Mapping[int, Values] | None = None
@@ -233,6 +236,14 @@ class ShareStep:
     def denominator(self, number: int, xs: Sequence[Values], z: Values | None, like: Values) -> Values:
         """Return a share's denominator, not stabilised: like's shape and dtype, or one item of it for all."""
         return self._sum(self.shares[number], xs, z, like)
+
+    def narrowed(self, channels: NDArray[np.int64]) -> ShareStep:
+        """Return the step of some channels of a convolution's output, to ask for their denominators."""
+        if not isinstance(self._linear, ConvMap):
+            raise TypeError("the layer is no convolution")
+        step = copy(self)
+        step._linear, step._image_free = self._linear.narrowed(channels), {}
+        return step
 
     def epsilons(self, denominator: Values, batch: int) -> Values:
         """Return ε per item (N,); in units of the root mean square of the denominator where it is relative."""

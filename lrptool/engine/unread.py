@@ -47,7 +47,7 @@ def skip_unread(graph: Graph, rules: Mapping[str, Rule]) -> tuple[Graph, dict[st
     nodes: dict[str, Node] = {}
     for node in graph.nodes:
         steps = read.get(node.outputs[0], _ALL)
-        if node.op == "Conv":
+        if _is_conv(node, graph):
             nodes[node.name] = _strided(node, steps, read[node.inputs[0]])
             continue
         # Every how many of the rows and columns that are there.
@@ -91,12 +91,17 @@ def _is_able(node: Node, graph: Graph, rule: Rule) -> bool:
         return False
     shape = graph.tensors[node.outputs[0]].shape
     same = all(graph.tensors[name].shape == shape for name in node.inputs if name in graph.tensors)
-    return len(shape) == 4 and (node.op == "Conv" or (node.op in _PLACE_BY_PLACE and same))
+    return _is_conv(node, graph) or (len(shape) == 4 and node.op in _PLACE_BY_PLACE and same)
+
+
+def _is_conv(node: Node, graph: Graph) -> bool:
+    """Whether a node is a convolution in two dimensions."""
+    return node.op == "Conv" and len(graph.tensors[node.outputs[0]].shape) == 4
 
 
 def _looked_at(node: Node, graph: Graph, steps: Steps) -> Iterator[tuple[str, Steps]]:
     """Return the tensors a node reads, and which of their rows and columns, where of its own outputs `steps` are."""
-    if node.op == "Conv":
+    if _is_conv(node, graph):
         single = not any(node.ints("pads")) and set(node.ints("kernel_shape")) == {1}
         wanted = _product(node.ints("strides"), steps) if single else _ALL
     else:

@@ -19,7 +19,8 @@ from lrptool.kernels.geometry import Geometry, Padding
 from lrptool.kernels.memory import give_back
 from lrptool.kernels.pieces.product import SLACK
 from lrptool.kernels.product import BANDS, Axis, Product
-from lrptool.kernels.records import PACK
+from lrptool.kernels.records import BY_TAPS, FILTERED, PACK, SCATTERED
+from lrptool.kernels.scattered import Scattered
 from lrptool.kernels.schedule import Schedule
 from lrptool.kernels.shapes import extent_of, fits_one
 from lrptool.kernels.winograd import Winograd
@@ -41,13 +42,13 @@ class _Packed:
     With `summed` the channels of a group are one plane. With `columnar` planes lie side by side, column by column.
     """
 
-    phases: Sequence[Product | Winograd]
+    phases: Sequence[Product | Winograd | Scattered]
     channels: int
     slots: int
     summed: bool
     columnar: bool
 
-    def written(self, *, accumulate: bool) -> Sequence[Product | Winograd]:
+    def written(self, *, accumulate: bool) -> Sequence[Product | Winograd | Scattered]:
         """Phases that have to be carried out; one without taps writes zeros, and adds nothing."""
         full = [phase for phase in self.phases if phase.offsets.size]
         if accumulate or len(full) == len(self.phases):
@@ -59,7 +60,8 @@ class _Packed:
 
     def column(self, itemsize: int) -> int:
         """Values of a column, as wide as the tiles; 0 where planes are kept whole."""
-        return extent_of(self.phases[0].shape, itemsize)[1] if self.columnar else 0
+        first = self.phases[0]
+        return extent_of(first.shape, itemsize)[1] if self.columnar and not isinstance(first, Scattered) else 0
 
 
 class TransposedConv:
@@ -76,8 +78,8 @@ class TransposedConv:
     geometry : Geometry
     others : callable, optional
         Returns the parts for those inputs that are not positive; x is `SPLIT` then.
-    winograd : bool
-        Whether products of 3 × 3 kernels are computed by minimal filtering where that is faster, see `filtered`.
+    method : int
+        `BY_TAPS`, `FILTERED` where that is faster, or `SCATTERED`; see `filtered` and `scattered`.
     """
 
     def __init__(
@@ -86,12 +88,15 @@ class TransposedConv:
         geometry: Geometry,
         others: Callable[[], Sequence[Values]] | None = None,
         *,
-        winograd: bool = False,
+        method: int = BY_TAPS,
     ) -> None:
         self._parts, self._others, self._geometry = parts, others, geometry.flat()
-        self._winograd = winograd
-        self._y, self._x = (Padding.of(self._geometry, axis) for axis in (0, 1))
+        self._method = method
         height, width = self._geometry.out_size
+        if method == SCATTERED:
+            self._y, self._x = (Padding(steps, 0, 0, 0) for steps in (height, width))
+        else:
+            self._y, self._x = (Padding.of(self._geometry, axis) for axis in (0, 1))
         self._rows = max(self._y.steps + self._y.reach, self._y.before + height)
         # What reaches beyond a row meets the zeros before the next one, so that these serve both; behind the last row
         # stand as many.
@@ -111,7 +116,16 @@ class TransposedConv:
         contribution to it: fractions should be of like size.
         """
         possible = _is_square(self._geometry) and self._others is None
-        return TransposedConv(self._parts, self._geometry, winograd=True) if possible else self
+        return TransposedConv(self._parts, self._geometry, method=FILTERED) if possible else self
+
+    @cached_property
+    def scattered(self) -> TransposedConv:
+        """The same from what is not zero, which is quicker where little is; itself where that is not possible.
+
+        A fraction that is not finite reaches a pixel or two beyond its kernel.
+        """
+        few = self._parts()[0].shape[1] <= _FEW and Scattered.suits(self._geometry) and not self.summed
+        return TransposedConv(self._parts, self._geometry, self._others, method=SCATTERED) if few else self
 
     def beside(self, other: TransposedConv) -> TransposedConv | None:
         """Return one that does for x > 0 what this does for all x, and for the rest what the other does.
@@ -120,9 +134,10 @@ class TransposedConv:
         """
         channels = self._parts()[0].shape[1]
         together = self._geometry.strides[1] if self._merges(channels) else channels
-        if self._geometry.group > 1 or self.summed or other.summed or not fits_one(2 * together):
+        held = self._method == SCATTERED or fits_one(2 * together)
+        if self._geometry.group > 1 or self.summed or other.summed or not held:
             return None
-        return TransposedConv(self._parts, self._geometry, other._parts)
+        return TransposedConv(self._parts, self._geometry, other._parts, method=self._method)
 
     def _grouped(self) -> list[Values]:
         """The parts of the weights, (G, O/G, C/G, kh, kw), behind them along C those of the others."""
@@ -141,8 +156,12 @@ class TransposedConv:
             grouped = [part[:, :1] for part in grouped]
         stacked = grouped[0] if len(grouped) == 1 else np.concatenate(grouped, axis=1)
         columnar = g.single and not summed
-        if self._merges(stacked.shape[2] // (1 if self._others is None else 2)):
-            phases: list[Product | Winograd] = [self._merged(stacked)]
+        halves = 1 if self._others is None else 2
+        phases: list[Product | Winograd | Scattered]
+        if self._method == SCATTERED:
+            phases = [Scattered.of(stacked, g, halves=halves)]
+        elif self._merges(stacked.shape[2] // halves):
+            phases = [self._merged(stacked)]
         else:
             phases = [
                 self._phase(stacked, a, b, columnar=columnar) for a in range(g.strides[0]) for b in range(g.strides[1])
@@ -246,7 +265,7 @@ class TransposedConv:
         if (len(ys), len(xs)) != grouped.shape[3:]:
             taken = grouped[:, :, :, [tap for tap, _ in ys]][..., [tap for tap, _ in xs]]
         groups, slots, channels = grouped.shape[:3]
-        if self._winograd and Winograd.suits(taken, self._geometry.in_size):
+        if self._method == FILTERED and Winograd.suits(taken, self._geometry.in_size):
             return Winograd.of(taken[..., ::-1, ::-1], self._geometry.in_size, self._cols)
         terms = taken.transpose(0, 1, 3, 4, 2).reshape(groups, slots * len(ys) * len(xs), channels)
         taps = np.array([shift_y * self._cols + shift_x for _, shift_y in ys for _, shift_x in xs], np.int64)

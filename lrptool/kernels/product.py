@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrptool.kernels.entries import Place
-from lrptool.kernels.records import ALL, ONE, PRODUCT, SPLIT
+from lrptool.kernels.records import ALL, BY_TAPS, ONE, PRODUCT, SPLIT
 from lrptool.kernels.schedule import Schedule
 from lrptool.kernels.shapes import best_shape, extent_of, extent_of_strip, sums_of
 
@@ -174,7 +174,7 @@ class Product:
             together=together,
             foresee=taps > 1 and blocks >= _MANY and plane_values > _FAR,
             fill=self.fill,
-            winograd=False,
+            method=BY_TAPS,
             merged=self.merged,
             kept=self.kept,
             **scratch,

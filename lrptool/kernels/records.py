@@ -14,6 +14,9 @@ PACK, PRODUCT, ROUTE, SPREAD, WEIGH, DENSE = range(6)
 ONE, ALL, POS, NEG, SPLIT = range(5)
 """Parts of x a result is multiplied by. `SPLIT` is all of it, and there are two results: for x > 0 and for the rest."""
 
+BY_TAPS, FILTERED, SCATTERED = range(3)
+"""Ways of computing a product: tap by tap, by minimal filtering, or from what is not zero."""
+
 EVERYWHERE, POSITIVE, NEGATIVE, REST = range(4)
 """Outputs a fraction is taken of, by the sign of their pre-activation; `REST` is all of them, divided by what the
 denominator leaves of that."""
@@ -51,7 +54,7 @@ TABLES = {
     PRODUCT: _record(
         f"{_ONWARD} planes flags weights table x out channels groups blocks slots taps plane_values apart tile "
         "steps_y steps_x cols stride_y start_y from_y to_y stride_x start_x from_x to_x height width "
-        "part split accumulate together foresee direct fill winograd merged kept chunk strip strips wide sums"
+        "part split accumulate together foresee direct fill method merged kept chunk strip strips wide sums"
     ),
     ROUTE: _record(
         f"{_ONWARD} r x out part accumulate together tables numbers "

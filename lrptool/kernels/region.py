@@ -21,6 +21,7 @@ from lrptool.kernels.pieces.dense import dense_pieces
 from lrptool.kernels.pieces.pack import pack_pieces
 from lrptool.kernels.pieces.pool import route_pieces, spread_pieces
 from lrptool.kernels.pieces.product import product_pieces
+from lrptool.kernels.pieces.scattered import scattered_pieces
 from lrptool.kernels.pieces.weigh import weigh_pieces
 from lrptool.kernels.pieces.winograd import winograd_pieces
 from lrptool.kernels.records import DENSE, FRAME, PACK, PRODUCT, ROUTE, SPREAD, TABLES, TASK
@@ -42,13 +43,15 @@ def _share(total, grain, worker, threads):  # type: ignore[no-untyped-def]
 
 @kernel()
 def _work(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
-    """Carry out pieces [begin, end) of a task; kinds as in `records`."""
+    """Carry out pieces [begin, end) of a task; kinds and methods as in `records`."""
     if task.kind == 0:
         pack_pieces(_read_pack(frame.packs, task.row), frame, begin, end, like)
     elif task.kind == 1:
         product = _read_product(frame.products, task.row)
-        if product.winograd:
+        if product.method == 1:
             winograd_pieces(product, frame, begin, end, like)
+        elif product.method == 2:
+            scattered_pieces(product, frame, begin, end, like)
         else:
             product_pieces(product, frame, begin, end, like)
     elif task.kind == 2:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lrptool.kernels.blend import FREQUENCIES, STEP
 from lrptool.kernels.entries import Place
 from lrptool.kernels.pieces.winograd import scratch_of_column
-from lrptool.kernels.records import ONE, PRODUCT
+from lrptool.kernels.records import FILTERED, ONE, PRODUCT
 from lrptool.kernels.schedule import Schedule
 from lrptool.kernels.shapes import best_shape, extent_of, extent_of_strip, narrowest
 
@@ -36,7 +36,7 @@ _AS_IT_IS = {
     "foresee": False,
     "direct": True,
     "fill": False,
-    "winograd": True,
+    "method": FILTERED,
     "merged": False,
     "strip": 1,
     "strips": 1,

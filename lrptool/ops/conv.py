@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from lrptool.errors import ModelError
 from lrptool.graph import Graph, Node, Shape
@@ -58,9 +58,37 @@ class ConvMap:
         gather = self.gather(0, (part,), s.dtype)
         return (transpose_alone(gather, s, (self._channels, *self._geometry.in_size)),)
 
+    @property
+    def single(self) -> bool:
+        """Whether every output looks at one place of all channels of its input."""
+        return self._geometry.kernel == (1, 1) and self._geometry.group == 1
+
+    def narrowed(self, channels: NDArray[np.int64]) -> LinearMap:
+        """Return the map to some channels of its output; only where it is `single`."""
+        weight = self._weight()[channels]
+        return _NarrowMap(lambda: weight, None if self._bias is None else self._bias[channels], self._geometry)
+
     def bias(self, part: WeightPart, like: Values) -> Values | None:
         """Return the bias' part, (O, 1, 1)."""
         return None if self._bias is None else part.of(self._bias.astype(like.dtype, copy=False))[:, None, None]
+
+
+class _NarrowMap(ConvMap):
+    """Some outputs of a convolution of single values: so few that no tile is worth it.
+
+    Each by itself: none depends, to the bit, on which others are asked for.
+    """
+
+    def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
+        """Return Ŵ x, (N, O, H, W)."""
+        (top, left, bottom, right), (sy, sx) = self._geometry.pads, self._geometry.strides
+        x = np.pad(xs[0], ((0, 0), (0, 0), (top, bottom), (left, right)))[:, :, ::sy, ::sx]
+        weight = part.of(self._weight().astype(x.dtype, copy=False))
+        values, factors = x.reshape(*x.shape[:2], -1), weight[:, :, 0, 0]
+        out = np.empty((len(x), len(weight), values.shape[2]), x.dtype)
+        for n, o in np.ndindex(out.shape[:2]):
+            np.dot(factors[o], values[n], out=out[n, o])
+        return out.reshape(len(x), len(weight), *x.shape[2:])
 
 
 @register

@@ -46,7 +46,7 @@ def list_living(task, frame, item):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _pick(x, stride, values, rest, count, like):  # type: ignore[no-untyped-def]
+def pick(x, stride, values, rest, count, like):  # type: ignore[no-untyped-def]
     """Let values give way to others where every stride-th of x is not positive; operands are addresses."""
     x, values, rest = (
         array_at(x, (count - 1) * stride + 1, like),
@@ -104,7 +104,7 @@ def _store_tile(task, frame, first, width, n, channel, rows, q, end, like):  # t
             if task.split:
                 for m in range(top):
                     x = address_at(frame, task.x, n, (channel + m) * size + place, like)
-                    _pick(x, task.stride_x, values + m * apart, values + (m + task.channels) * apart, count, like)
+                    pick(x, task.stride_x, values + m * apart, values + (m + task.channels) * apart, count, like)
             if task.stride_x == 1 and not task.fill:
                 weigh_on(task, frame, values, apart, n, channel, top, size, place, count, like)
             else:
@@ -151,7 +151,7 @@ def _store_merged(task, frame, first, wide, line, n, block, q, end, like):  # ty
                     rest = line + stride * wide * item
                     _take_in_turn(source + stride * wide * item, wide, stride, count, rest, like)
                     x = address_at(frame, task.x, n, c * size + place, like)
-                    _pick(x, SINGLE, line + low * item, rest + low * item, high - low, like)
+                    pick(x, SINGLE, line + low * item, rest + low * item, high - low, like)
                 weigh_on(task, frame, line + low * item, NOTHING, n, c, SINGLE, size, place, high - low, like)
         begin = stop
 
