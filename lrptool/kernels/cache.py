@@ -56,7 +56,10 @@ class KernelCache:
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Keep a compiled kernel: the whole file or none."""
         with suppress(Exception):
-            code = numba.core.serialize.dumps(compiled._reduce())
+            # Without the environments of what was built in: a kernel makes no Python objects, which these are for, and
+            # loading them would load most of what is needed to compile.
+            *parts, _ = compiled._reduce()
+            code = numba.core.serialize.dumps((*parts, ()))
             with replacing(self._path(signature, compiled.codegen), force=True) as stream:
                 stream.write(_checksum(code) + code)
 

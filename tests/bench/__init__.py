@@ -10,5 +10,5 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# Other processes begin as a user's would, whatever is imported here.
-ENVIRONMENT = dict(os.environ)
+# Other processes begin as a user's would, whatever is imported here: with bytecode, as an installed package has it.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
