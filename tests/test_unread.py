@@ -17,7 +17,15 @@ from lrptool.rules import Composite, Match, Row, Rule
 from tests.nets import NETS, Net
 
 BOUNDS = (np.full((3, 1, 1), -1.5), np.full((3, 1, 1), 1.5))
-PRESETS = ("epsilon", "epsilon-plus", "epsilon-gamma-box", "epsilon-alpha2-beta1", "epsilon-plus-flat", "lrp-cmp")
+PRESETS = (
+    "gradient",
+    "epsilon",
+    "epsilon-plus",
+    "epsilon-gamma-box",
+    "epsilon-alpha2-beta1",
+    "epsilon-plus-flat",
+    "lrp-cmp",
+)
 SINGLE = {"kernel": (1, 1), "pads": (0, 0, 0, 0)}
 
 
@@ -80,6 +88,18 @@ def test_layers_take_over_a_stride() -> None:
     }
     assert str(rules["1a/relu3/every 2×2"]) == "route"
     assert rules.keys() == {node.name for node in thin.nodes}
+
+
+def test_where_no_layer_is_spared_nothing_is_taken() -> None:
+    """One of two activations is read at every second place; the layer in front of them is read whole."""
+    net = Net((3, 9, 9))
+    h = net.conv("conv", "x", 6)
+    ends = [
+        net.flatten(f"{name}/flat", net.conv(name, net.relu(f"{name}/relu", h), 5, strides=strides, **SINGLE))
+        for name, strides in (("all", (1, 1)), ("some", (2, 2)))
+    ]
+    graph = canonise(net.finish(net.dense("fc", net.add("Concat", "both", *ends, axis=1), 4)))
+    assert reads_all(graph, Composite.load("epsilon").assign(graph))
 
 
 @pytest.mark.parametrize("make", NETS.values(), ids=NETS)

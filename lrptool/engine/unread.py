@@ -82,12 +82,16 @@ def _read(graph: Graph, rules: Mapping[str, Rule]) -> dict[str, Steps]:
             before = read.get(name, wanted)
             read[name] = gcd(before[0], wanted[0]), gcd(before[1], wanted[1])
     read[graph.input.name] = _ALL
+    for node in graph.nodes:
+        # Taking places of an input only to spare an activation some would be no gain.
+        if not _is_conv(node, graph) and all(read.get(name, _ALL) == _ALL for name in node.inputs):
+            read.update(dict.fromkeys(node.outputs, _ALL))
     return read
 
 
 def _is_able(node: Node, graph: Graph, rule: Rule) -> bool:
     """Whether a node can compute its maps at some places alone, and its rule needs no others."""
-    if rule.shares and rule.stabiliser.relative:
+    if any(share.normalised for share in rule.shares) and rule.stabiliser.relative:
         return False
     shape = graph.tensors[node.outputs[0]].shape
     same = all(graph.tensors[name].shape == shape for name in node.inputs if name in graph.tensors)
