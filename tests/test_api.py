@@ -20,6 +20,7 @@ from lrptool.api import save
 from lrptool.errors import ConfigError, InputError, LrpError, ModelError, NumericError
 from lrptool.kernels import get_threads
 from lrptool.loaders.caffe import write_binaryproto
+from lrptool.rules.composite import preset_names
 from tests.command import DIGIT, EIGHT, LENET, SAMPLES, lenet
 
 PICTURES = [SAMPLES / f"digit_{k}.png" for k in range(10)]
@@ -183,6 +184,13 @@ def test_large_activations_are_worked_on_in_smaller_runs(
     assert found == runs
     model.explain(x, 3, "epsilon", batch_size=10)
     assert found[len(runs) :] == [10]
+
+
+@pytest.mark.parametrize("composite", preset_names())
+def test_every_preset_explains(composite: str) -> None:
+    found = lenet().explain(DIGIT, composite=composite)
+    assert found.relevance.any()
+    assert np.isfinite(found.relevance).all()
 
 
 @pytest.mark.parametrize("composite", ["epsilon", "epsilon-plus-flat", "lrp-cmp", "deep-taylor"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,41 @@ def test_a_rule_that_looks_at_the_whole_map_gets_it() -> None:
         np.testing.assert_allclose(
             explained(program)[1], explained(Program(graph, Composite.load("epsilon").prepend(rows)))[1], atol=1e-5
         )
+
+
+def with_sum(shape: tuple[int, ...] = (6, 9, 9)) -> Graph:
+    """A constant per place is added, or one per channel, before every second place is read."""
+    net = Net((3, 9, 9), seed=5)
+    constant = net.builder.constant("constant", np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32))
+    h = net.relu("relu", net.add("Sum", "sum", net.conv("conv", "x", 6), constant))
+    return canonise(
+        net.finish(net.dense("fc", net.flatten("flat", net.conv("some", h, 5, strides=(2, 2), **SINGLE)), 4))
+    )
+
+
+@pytest.mark.parametrize("shape", [(6, 9, 9), (6, 1, 1)], ids=str)
+def test_constants_that_are_added_fit(shape: tuple[int, ...]) -> None:
+    graph = with_sum(shape)
+    found = [explained(Program(graph, Composite.load("epsilon"), whole=whole))[1] for whole in (True, False)]
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-5 * np.abs(found[0]).max())
+
+
+def test_bounds_of_pixels_are_not_looked_for_through_what_stands_between() -> None:
+    net = Net((3, 9, 9), seed=5)
+    h = net.relu("relu", net.add("Sum", "sum", net.conv("conv", "x", 3), net.random_norm("norm", "x")))
+    graph = canonise(
+        net.finish(net.dense("fc", net.flatten("flat", net.conv("some", h, 5, strides=(2, 2), **SINGLE)), 4))
+    )
+    composite = Composite.load("epsilon").prepend((Row(Match(name=("norm",)), Rule.of("zbox")),))
+    found = [explained(Program(graph, composite, bounds=BOUNDS, whole=whole))[1] for whole in (True, False)]
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-5 * np.abs(found[0]).max())
+
+
+def test_names_that_are_taken_are_not_taken_again() -> None:
+    graph = stages()
+    nodes = [replace(node, name="1a/relu3/every 2×2") if node.name == "2b/sum" else node for node in graph.nodes]
+    graph = replace(graph, nodes=tuple(nodes))
+    explained(Program(graph, Composite.load("epsilon"), whole=False))
 
 
 def test_rows_of_a_composite_do_not_meet_what_stands_between() -> None:

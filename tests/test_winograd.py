@@ -13,6 +13,7 @@ from lrptool.engine import Program, ShareStep, canonise, set_threads
 from lrptool.engine.steady import is_steady
 from lrptool.graph import Graph
 from lrptool.kernels import Geometry, Schedule, TransposedConv, transpose_alone, winograd
+from lrptool.kernels.records import SPLIT
 from lrptool.kernels.shapes import narrowest
 from lrptool.kernels.winograd import Winograd
 from lrptool.ops import WeightPart
@@ -196,6 +197,32 @@ def test_half_of_the_contributions_may_be_less_than_all(where: str, kinds: tuple
     assert steady(Share(terms, where=where))
     assert steady(Share(terms[:1], where=where)) is nonnegative
     assert not steady(Share(terms[1:], where=where))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_inputs_of_either_sign_that_share_a_product_get_it_tap_by_tap(
+    channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One result for x > 0 and one for the rest: twice as many as minimal filtering has room for."""
+    for least in ("_SLOTS", "_CHANNELS", "_TILES"):
+        monkeypatch.setattr(winograd, least, 1)
+    random = np.random.default_rng(channels)
+    weight = random.normal(size=(24, channels, 3, 3)).astype(np.float32)
+    x, r = (random.normal(size=(2, count, 20, 21)).astype(np.float32) for count in (channels, 24))
+    geometry = Geometry((20, 21), (20, 21), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1)
+    found = []
+    for steady in (True, False):
+        linear = ConvMap(lambda: weight, None, geometry)
+        step = ShareStep(Rule.of("zplus"), linear, [x.shape[1:]], nonnegative=False, rectified=True, steady=steady)
+        found.append(step([x], None, r)[0])
+    assert step.fused is not None
+    assert any(step.fused._both.values())
+    np.testing.assert_array_equal(*found)
+    (phase,) = TransposedConv(lambda: [weight], geometry).filtered._packed.phases
+    schedule = Schedule(1, np.float32)
+    place = schedule.scratch(1)
+    with pytest.raises(ValueError, match="one result per input"):
+        phase.add_to(schedule, place, 1, 0, place, SPLIT, place, (20, 21), None, accumulate=False)
 
 
 def test_bias_plays_no_part_where_there_is_none() -> None:

@@ -52,7 +52,7 @@ def command(images: tuple[str, ...], **given: Any) -> int:
     notes(model.notes, quiet=given["quiet"])
     compiling(quiet=given["quiet"])
     if given["audit"]:
-        model.program(composite)  # which looks at weights as they are
+        model.program(composite, whole=True)  # which looks at weights as they are
     else:
         model.settle(composite)
     if given["memory"]:

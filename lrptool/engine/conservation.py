@@ -109,17 +109,19 @@ def balance(
     ConfigError, UnsupportedError
         The composite does not fit the network.
     """
+    # The walk as explanations take it, and once more step by step: the first says what arrives, the second where.
+    arrived = None
+    if not reads_all(graph, composite.assign(graph)):
+        arrived = _explained(Program(graph, composite, bounds=bounds, threads=threads, whole=False), x)
     program = Program(graph, composite, bounds=bounds, threads=threads)
-    whole = reads_all(graph, composite.assign(graph))
-    usual = program if whole else Program(graph, composite, bounds=bounds, threads=threads, whole=False)
+    if arrived is None:
+        arrived = _explained(program, x)
     activations = program.forward(x)
     output = activations[graph.output]
     relevance = initial_relevance(output, scores_of(output).argmax(1), "score")
     everything = Forward(graph, list(graph.tensors), threads)(x)
     finite = all(np.isfinite(values).all() for values in everything.values())
     ledger: list[Entry] = []
-    # The walk as explanations take it, and once more step by step: the first says what arrives, the second where.
-    arrived = usual.backward(usual.forward(x), relevance)[graph.input.name]
     kept = program.backward(activations, relevance, keep=list(graph.tensors), ledger=ledger)
     kept[graph.output] = relevance
     taken: Counter[str] = Counter()
@@ -144,6 +146,15 @@ def balance(
             (name for name, spec in graph.tensors.items() if spec.nonnegative and everything[name].min() < 0), ""
         ),
     )
+
+
+def _explained(program: Program, x: Values) -> Values:
+    """Return the relevance of the pixels for the best class's score."""
+    activations = program.forward(x)
+    output = activations[program.graph.output]
+    return program.backward(activations, initial_relevance(output, scores_of(output).argmax(1)))[
+        program.graph.input.name
+    ]
 
 
 def _size(arrays: Sequence[Values]) -> float:

@@ -11,12 +11,9 @@ from numpy.typing import DTypeLike, NDArray
 from lrptool.engine.fused import FusedStep, Operands
 from lrptool.engine.shares import ShareStep
 from lrptool.kernels import Place
-from lrptool.ops import Placing, Values
+from lrptool.ops import PORTION, Placing, Values
 
 Activations = Mapping[str, Values]
-
-_FEW = 128
-"""Channels asked for one by one: two classes of as many pictures as are explained together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +83,7 @@ class Layer:
                 activations[name]
                 if name is not None and computed
                 else self._of_few(number, xs, z, dtype, channels)
-                if self.few and not self.step.relative and len(channels) <= _FEW
+                if self.few and not self.step.relative
                 else self.step.denominator(number, xs, z, self._like(dtype))
             )
             if name is not None and not computed:
@@ -98,12 +95,13 @@ class Layer:
     def _of_few(
         self, number: int, xs: Sequence[Values], z: Values | None, dtype: DTypeLike, channels: NDArray[np.int64]
     ) -> Values:
-        """Return denominators of some channels, and ones for those that get no relevance."""
+        """Return denominators of some channels and their neighbours, and ones for those that get no relevance."""
         like = self._like(dtype)
-        part = None if z is None else z[:, channels]
-        found = self.step.narrowed(channels).denominator(number, xs, part, like[:, channels])
+        some = np.flatnonzero(np.isin(np.arange(self.output_shape[0]) // PORTION, channels // PORTION))
+        part = None if z is None else z[:, some]
+        found = self.step.narrowed(some).denominator(number, xs, part, like[:, some])
         denominator = np.ones((len(found), *self.output_shape), dtype)
-        denominator[:, channels] = found
+        denominator[:, some] = found
         return denominator
 
     def add_to(self, fused: FusedStep, placing: Placing, arriving: Sequence[Place]) -> None:

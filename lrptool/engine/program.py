@@ -52,7 +52,7 @@ class Program:
         Threads of the forward pass; 0 lets onnxruntime choose.
     whole : bool
         Whether every tensor of the network is there, to keep its relevance or account for it. Otherwise what its
-        strides never read may be left out: scores and the input's relevance are the same.
+        strides never read may be left out: scores and the input's relevance are the same but for the last bits.
 
     Attributes
     ----------

@@ -7,7 +7,7 @@ elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from math import gcd
 
@@ -44,6 +44,7 @@ def skip_unread(graph: Graph, rules: Mapping[str, Rule]) -> tuple[Graph, dict[st
     if _is_all(read):
         return graph, dict(rules)
     tensors = {name: _thinned(spec, read.get(name, _ALL)) for name, spec in graph.tensors.items()}
+    taken = {*graph.tensors, *graph.constants, *(node.name for node in graph.nodes)}
     nodes: dict[str, Node] = {}
     for node in graph.nodes:
         steps = read.get(node.outputs[0], _ALL)
@@ -52,7 +53,7 @@ def skip_unread(graph: Graph, rules: Mapping[str, Rule]) -> tuple[Graph, dict[st
             continue
         # Every how many of the rows and columns that are there.
         apart = {name: _quotient(steps, read[name]) for name in node.inputs if name in graph.tensors}
-        picks = {name: _pick(name, each) for name, each in apart.items() if each != _ALL}
+        picks = {name: _pick(name, each, taken) for name, each in apart.items() if each != _ALL}
         nodes |= {pick.name: pick for pick in picks.values()}
         tensors |= {pick.outputs[0]: _picked(tensors[name], pick) for name, pick in picks.items()}
         inputs = tuple(picks[name].outputs[0] if name in picks else name for name in node.inputs)
@@ -93,9 +94,13 @@ def _is_able(node: Node, graph: Graph, rule: Rule) -> bool:
     """Whether a node can compute its maps at some places alone, and its rule needs no others."""
     if any(share.normalised for share in rule.shares) and rule.stabiliser.relative:
         return False
-    shape = graph.tensors[node.outputs[0]].shape
-    same = all(graph.tensors[name].shape == shape for name in node.inputs if name in graph.tensors)
-    return _is_conv(node, graph) or (len(shape) == 4 and node.op in _PLACE_BY_PLACE and same)
+    if _is_conv(node, graph):
+        return True
+    # Bounds of pixels are not followed through what is put between, and constants are not thinned.
+    constant = node.op == "Sum" and any(name in graph.constants for name in node.inputs)
+    shapes = {graph.tensors[name].shape for name in (*node.inputs, *node.outputs) if name in graph.tensors}
+    alike = len(shapes) == 1 and len(graph.tensors[node.outputs[0]].shape) == 4
+    return node.op in _PLACE_BY_PLACE and alike and not constant and rule.name != "zbox"
 
 
 def _is_conv(node: Node, graph: Graph) -> bool:
@@ -139,9 +144,11 @@ def _strided(conv: Node, steps: Steps, taken: Steps) -> Node:
     return replace(conv, attributes={**conv.attributes, "strides": strides})
 
 
-def _pick(name: str, steps: Steps) -> Node:
-    """Return the node that takes some rows and columns of a tensor."""
+def _pick(name: str, steps: Steps, taken: Collection[str]) -> Node:
+    """Return the node that takes some rows and columns of a tensor; its name is none of those taken."""
     made = f"{name}/every {steps[0]}×{steps[1]}"
+    while made in taken:
+        made += "'"
     window: dict[str, Attribute] = {"kernel_shape": _ALL, "strides": steps, "pads": (0, 0, 0, 0), "ceil_mode": 0}
     return Node(made, "MaxPool", (name,), (made,), window)
 

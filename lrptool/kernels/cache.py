@@ -58,8 +58,8 @@ class KernelCache:
         with suppress(Exception):
             # Without the environments of what was built in: a kernel makes no Python objects, which these are for, and
             # loading them would load most of what is needed to compile.
-            *parts, _ = compiled._reduce()
-            code = numba.core.serialize.dumps((*parts, ()))
+            *parts, environments = compiled._reduce()
+            code = numba.core.serialize.dumps((*parts, () if isinstance(environments, tuple) else environments))
             with replacing(self._path(signature, compiled.codegen), force=True) as stream:
                 stream.write(_checksum(code) + code)
 

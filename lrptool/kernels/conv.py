@@ -61,7 +61,7 @@ class _Packed:
     def column(self, itemsize: int) -> int:
         """Values of a column, as wide as the tiles; 0 where planes are kept whole."""
         first = self.phases[0]
-        return extent_of(first.shape, itemsize)[1] if self.columnar and not isinstance(first, Scattered) else 0
+        return 0 if isinstance(first, Scattered) or not self.columnar else extent_of(first.shape, itemsize)[1]
 
 
 class TransposedConv:
@@ -122,9 +122,9 @@ class TransposedConv:
     def scattered(self) -> TransposedConv:
         """The same from what is not zero, which is quicker where little is; itself where that is not possible.
 
-        A fraction that is not finite reaches a pixel or two beyond its kernel.
+        A fraction that is not finite reaches up to a few pixels beyond its kernel.
         """
-        few = self._parts()[0].shape[1] <= _FEW and Scattered.suits(self._geometry) and not self.summed
+        few = Scattered.suits(self._geometry) and self._parts()[0].shape[1] <= _FEW and not self.summed
         return TransposedConv(self._parts, self._geometry, self._others, method=SCATTERED) if few else self
 
     def beside(self, other: TransposedConv) -> TransposedConv | None:
@@ -134,10 +134,12 @@ class TransposedConv:
         """
         channels = self._parts()[0].shape[1]
         together = self._geometry.strides[1] if self._merges(channels) else channels
-        held = self._method == SCATTERED or fits_one(2 * together)
+        # Minimal filtering knows one result per input.
+        method = SCATTERED if self._method == SCATTERED else BY_TAPS
+        held = method == SCATTERED or fits_one(2 * together)
         if self._geometry.group > 1 or self.summed or other.summed or not held:
             return None
-        return TransposedConv(self._parts, self._geometry, other._parts, method=self._method)
+        return TransposedConv(self._parts, self._geometry, other._parts, method=method)
 
     def _grouped(self) -> list[Values]:
         """The parts of the weights, (G, O/G, C/G, kh, kw), behind them along C those of the others."""

@@ -24,7 +24,7 @@ from lrptool.kernels.pieces.product import product_pieces
 from lrptool.kernels.pieces.scattered import scattered_pieces
 from lrptool.kernels.pieces.weigh import weigh_pieces
 from lrptool.kernels.pieces.winograd import winograd_pieces
-from lrptool.kernels.records import DENSE, FRAME, PACK, PRODUCT, ROUTE, SPREAD, TABLES, TASK
+from lrptool.kernels.records import DENSE, FILTERED, FRAME, PACK, PRODUCT, ROUTE, SCATTERED, SPREAD, TABLES, TASK
 from lrptool.kernels.team import LINE, enter, leave
 
 _read_task = reader(TASK)
@@ -43,14 +43,14 @@ def _share(total, grain, worker, threads):  # type: ignore[no-untyped-def]
 
 @kernel()
 def _work(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
-    """Carry out pieces [begin, end) of a task; kinds and methods as in `records`."""
+    """Carry out pieces [begin, end) of a task; kinds as in `records`."""
     if task.kind == 0:
         pack_pieces(_read_pack(frame.packs, task.row), frame, begin, end, like)
     elif task.kind == 1:
         product = _read_product(frame.products, task.row)
-        if product.method == 1:
+        if product.method == FILTERED:
             winograd_pieces(product, frame, begin, end, like)
-        elif product.method == 2:
+        elif product.method == SCATTERED:
             scattered_pieces(product, frame, begin, end, like)
         else:
             product_pieces(product, frame, begin, end, like)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lrptool.kernels.blend import FREQUENCIES, STEP
 from lrptool.kernels.entries import Place
 from lrptool.kernels.pieces.winograd import scratch_of_column
-from lrptool.kernels.records import FILTERED, ONE, PRODUCT
+from lrptool.kernels.records import FILTERED, ONE, PRODUCT, SPLIT
 from lrptool.kernels.schedule import Schedule
 from lrptool.kernels.shapes import best_shape, extent_of, extent_of_strip, narrowest
 
@@ -106,7 +106,9 @@ class Winograd:
         *,
         accumulate: bool,
     ) -> None:
-        """Add the task; arguments as of `Product`."""
+        """Add the task; arguments as of `Product`, but x cannot be `SPLIT`."""
+        if part == SPLIT:
+            raise ValueError("minimal filtering has one result per input, not one for x > 0 and one for the rest")
         groups, blocks = self.weights.shape[:2]
         slots = len(self.offsets)
         rows, width = extent_of(self.shape, schedule.dtype.itemsize)

@@ -28,6 +28,12 @@ _TILE = make_tile(1, _REGISTERS, SIMD, turned=True)
 
 
 @kernel()
+def _at_a_time(itemsize):  # type: ignore[no-untyped-def]
+    """Values of a window that are added up at a time."""
+    return _REGISTERS * REGISTER // itemsize
+
+
+@kernel()
 def _list_values(planes, apart, numbers, living, places, room, values, owners, ends, like):  # type: ignore[no-untyped-def]
     """List what is not zero at some neighbouring places of `living` planes, and whose it is; operands are addresses.
 
@@ -54,8 +60,8 @@ def _list_values(planes, apart, numbers, living, places, room, values, owners, e
 @kernel()
 def _add_windows(task, frame, weights, places, values, owners, ends, windows, like):  # type: ignore[no-untyped-def]
     """Add up the windows of some neighbouring places, a part of all windows after the other."""
-    item, room, each = item_size(like), task.slots, at_a_time(like)
-    numbers = pointer_at(frame.tables, room)
+    item, room = item_size(like), task.slots
+    each, numbers = _at_a_time(item), pointer_at(frame.tables, room)
     ends = array_at(ends, places, room)
     for part in range(task.blocks):
         w = pointer_at(weights + part * room * each * item, like)
@@ -67,17 +73,11 @@ def _add_windows(task, frame, weights, places, values, owners, ends, windows, li
 
 
 @kernel()
-def at_a_time(like):  # type: ignore[no-untyped-def]
-    """Values of a window that are added up at a time."""
-    return _REGISTERS * REGISTER // item_size(like)
-
-
-@kernel()
 def _add_to_rows(task, places, ends, windows, ring, first, low, high, like):  # type: ignore[no-untyped-def]
     """Add windows to rows of outputs, as far as these lie in [low, high); the windows' first row is `first`."""
     item, lines = item_size(like), task.channels * (2 if task.split else 1)
     ends, wide = array_at(ends, places, first), task.wide * item
-    apart, line = task.blocks * at_a_time(like) * item, task.chunk * item
+    apart, line = task.blocks * _at_a_time(item) * item, task.chunk * item
     begin, end = max(first, low), min(first + task.kept, high)
     skip, first_row = (begin - first) * lines * line, (begin - low) % task.kept
     for v in range(places):
@@ -122,7 +122,7 @@ def scattered_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-
     lines = task.channels * (2 if task.split else 1)
     ring_size, bands = task.kept * lines * task.wide, -(-task.height // task.strip)
     windows = frame.own + ring_size * item
-    values = windows + BITS * task.blocks * at_a_time(like) * item
+    values = windows + BITS * task.blocks * _at_a_time(item) * item
     owners = -(-(values + BITS * slots * item) // INTEGER) * INTEGER
     ends = owners + BITS * slots * INTEGER
     weights = address_at(frame, task.weights, NOTHING, NOTHING, like)
@@ -152,7 +152,8 @@ def scattered_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-
 
 def values_at_a_time(itemsize: int) -> int:
     """Return the values of a window that are added up at a time."""
-    return _REGISTERS * REGISTER // itemsize
+    values: int = _at_a_time.py_func(itemsize)
+    return values
 
 
 def scratch_of_band(ring: int, window: int, slots: int, itemsize: int) -> int:
