@@ -10,27 +10,17 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 _BYTE, _I32, _I64 = ir.IntType(8).as_pointer(), ir.IntType(32), ir.IntType(64)
-_READ, _WRITE, _SECOND, _FIRST, _DATA = 0, 1, 2, 3, 1
+_READ, _SECOND, _FIRST, _DATA = 0, 2, 3, 1
 LINE = 64
 """Bytes that caches move at a time, on most processors."""
 
 
-def emit_prefetch(builder: Any, pointer: Any, *, into_first: bool, to_write: bool = False) -> None:
+def emit_prefetch(builder: Any, pointer: Any, *, into_first: bool) -> None:
     """Emit what brings a line into the first cache, or the second; memory that is not there does no harm."""
     kind = ir.FunctionType(ir.VoidType(), [_BYTE, _I32, _I32, _I32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-    how = (_WRITE if to_write else _READ, _FIRST if into_first else _SECOND, _DATA)
+    how = (_READ, _FIRST if into_first else _SECOND, _DATA)
     builder.call(function, [builder.bitcast(pointer, _BYTE), *(ir.Constant(_I32, value) for value in how)])
-
-
-def _emit_stretches(builder: Any, args: Any, *, to_write: bool) -> None:
-    """Emit prefetches of `count` stretches of `size` bytes, `apart` from each other."""
-    address, count, apart, size = args
-    with cgutils.for_range(builder, count, intp=_I64) as row:
-        first = builder.add(address, builder.mul(row.index, apart))
-        with cgutils.for_range_slice(builder, ir.Constant(_I64, 0), size, ir.Constant(_I64, LINE), _I64) as (at, _):
-            line = builder.inttoptr(builder.add(first, at), _BYTE)
-            emit_prefetch(builder, line, into_first=False, to_write=to_write)
 
 
 @intrinsic
@@ -38,18 +28,11 @@ def prefetch(typingctx, address, count, apart, size):  # type: ignore[no-untyped
     """Ask for `count` stretches of `size` bytes, `apart` from each other, to be brought into the second cache."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        _emit_stretches(builder, args, to_write=False)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 4), generate
-
-
-@intrinsic
-def claim(typingctx, address, count, apart, size):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Do as `prefetch` for what will be written: no other core keeps it."""
-
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        _emit_stretches(builder, args, to_write=True)
+        address, count, apart, size = args
+        with cgutils.for_range(builder, count, intp=_I64) as row:
+            first = builder.add(address, builder.mul(row.index, apart))
+            with cgutils.for_range_slice(builder, ir.Constant(_I64, 0), size, ir.Constant(_I64, LINE), _I64) as (at, _):
+                emit_prefetch(builder, builder.inttoptr(builder.add(first, at), _BYTE), into_first=False)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 4), generate

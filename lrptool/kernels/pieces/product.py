@@ -12,7 +12,7 @@ import numpy as np
 
 from lrptool.kernels.bare import INTEGER, address_at, array_at, item_size, reader
 from lrptool.kernels.jit import kernel
-from lrptool.kernels.near import LINE, claim, prefetch
+from lrptool.kernels.near import LINE, prefetch
 from lrptool.kernels.pieces.onward import NOTHING, SINGLE
 from lrptool.kernels.pieces.weigh import weigh_on, weigh_strided
 from lrptool.kernels.records import PACK, TABLES, WEIGH
@@ -174,8 +174,6 @@ def fetch(task, frame, n, channel, channels, place, count, like):  # type: ignor
         prefetch(address_at(frame, task.x, n, skip, like), channels, apart, stretch)
     if task.accumulate:
         prefetch(address_at(frame, task.out, n, skip, like), channels, apart, stretch)
-    elif task.keep:
-        claim(address_at(frame, task.out, n, skip, like), channels, apart, stretch)
     for k in range(task.onward, task.onward + task.onwards):
         pack = _read_pack(frame.packs, k)
         first = skip - pack.shift * size
@@ -193,8 +191,6 @@ def fetch(task, frame, n, channel, channels, place, count, like):  # type: ignor
             prefetch(address_at(frame, following.less, n, skip, like), channels, apart, stretch)
         elif following.part and following.x != task.x:
             prefetch(address_at(frame, following.x, n, skip, like), channels, apart, stretch)
-        if following.keep:
-            claim(address_at(frame, following.out, n, skip, like), channels, apart, stretch)
 
 
 @kernel()
