@@ -130,12 +130,33 @@ def _route_together(task, frame, begin, end, tables, numbers, like):  # type: ig
 
 
 @kernel()
+def _put_back(task, frame, step, like):  # type: ignore[no-untyped-def]
+    """Route one map of windows of a single value: there is nobody to compete with."""
+    size, windows, wide = task.height * task.width, task.out_height * task.out_width, task.out_width
+    n, plane = step // task.planes, step % task.planes
+    r, whole = values_at(frame, task.r, n, plane * windows, windows, like), array_at(frame.own, size, like)
+    whole[:] = like
+    for v in range(task.out_height):
+        y = v * task.stride_y - task.top
+        if 0 <= y < task.height:
+            for u in range(wide):
+                x = u * task.stride_x - task.left
+                if 0 <= x < task.width:
+                    whole[y * task.width + x] = r[v * wide + u]
+    weigh_on(task, frame, frame.own, NOTHING, n, plane, SINGLE, size, NOTHING, size, like)
+
+
+@kernel()
 def route_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Hand relevance r (planes, out_height, out_width) of maps [begin, end) to each window's first maximum of x.
 
     The number of a map counts items, then planes; `together` maps are worked on at a time. `tables` and `numbers` are
     those of the windows' places, see `Windows.places`.
     """
+    if task.kernel_y * task.kernel_x == 1:
+        for step in range(begin, end):
+            _put_back(task, frame, step, like)
+        return
     tables = address_at(frame, task.tables, 0, 0, like)
     numbers = address_at(frame, task.numbers, 0, 0, like)
     for first in range(begin, end, task.together):
