@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from lrptool.engine.fused import FusedStep, Operands
 from lrptool.engine.shares import ShareStep
 from lrptool.kernels import Place
-from lrptool.ops import PORTION, Placing, Values
+from lrptool.ops import Placing, Values
 
 Activations = Mapping[str, Values]
 
@@ -95,13 +95,12 @@ class Layer:
     def _of_few(
         self, number: int, xs: Sequence[Values], z: Values | None, dtype: DTypeLike, channels: NDArray[np.int64]
     ) -> Values:
-        """Return denominators of some channels and their neighbours, and ones for those that get no relevance."""
+        """Return denominators of some channels, and ones for those that get no relevance."""
         like = self._like(dtype)
-        some = np.flatnonzero(np.isin(np.arange(self.output_shape[0]) // PORTION, channels // PORTION))
-        part = None if z is None else z[:, some]
-        found = self.step.narrowed(some).denominator(number, xs, part, like[:, some])
+        part = None if z is None else z[:, channels]
+        found = self.step.narrowed(channels).denominator(number, xs, part, like[:, channels])
         denominator = np.ones((len(found), *self.output_shape), dtype)
-        denominator[:, some] = found
+        denominator[:, channels] = found
         return denominator
 
     def add_to(self, fused: FusedStep, placing: Placing, arriving: Sequence[Place]) -> None:

@@ -117,12 +117,11 @@ from lrptool.ops.base import (
     WeightPart,
 )
 from lrptool.ops.builder import GraphBuilder
-from lrptool.ops.conv import PORTION, ConvMap
+from lrptool.ops.conv import ConvMap
 from lrptool.ops.movement import moved, moves_values
 from lrptool.ops.registry import known_operators, operator
 
 __all__ = [
-    "PORTION",
     "ConvMap",
     "GraphBuilder",
     "Kept",

@@ -15,9 +15,6 @@ from lrptool.kernels import ForwardConv, Geometry, TransposedConv, transpose_alo
 from lrptool.ops.base import LinearMap, Operator, Values, WeightPart
 from lrptool.ops.registry import register
 
-PORTION = 8
-"""Channels that follow each other and are asked for together, see `ConvMap.narrowed`."""
-
 
 class ConvMap:
     """A convolution as a linear map; every part of its weights is packed once, on first use.
@@ -67,7 +64,7 @@ class ConvMap:
         return self._geometry.kernel == (1, 1) and self._geometry.group == 1
 
     def narrowed(self, channels: NDArray[np.int64]) -> LinearMap:
-        """Return the map to some channels of its output, whole `PORTION`s of them; only where it is `single`."""
+        """Return the map to some channels of its output; only where it is `single`."""
         weight = self._weight()[channels]
         return _NarrowMap(lambda: weight, None if self._bias is None else self._bias[channels], self._geometry)
 
@@ -79,7 +76,8 @@ class ConvMap:
 class _NarrowMap(ConvMap):
     """Some outputs of a convolution of single values: so few that no tile is worth it.
 
-    In portions of the same channels always: none depends, to the bit, on which others are asked for.
+    Each is a sum of its own: none depends, to the bit, on which others are asked for. Not by a BLAS, whose threads wait
+    for more on the cores that the way back needs.
     """
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
@@ -87,13 +85,9 @@ class _NarrowMap(ConvMap):
         (top, left, bottom, right), (sy, sx) = self._geometry.pads, self._geometry.strides
         x = np.pad(xs[0], ((0, 0), (0, 0), (top, bottom), (left, right)))[:, :, ::sy, ::sx]
         weight = part.of(self._weight().astype(x.dtype, copy=False))[:, :, 0, 0]
-        values = x.reshape(*x.shape[:2], -1)
-        out = np.empty((len(x), len(weight), values.shape[2]), x.dtype)
-        for begin in range(0, len(weight), PORTION):
-            some = slice(begin, begin + PORTION)
-            for n in range(len(x)):
-                np.matmul(weight[some], values[n], out=out[n, some])
-        return out.reshape(len(x), len(weight), *x.shape[2:])
+        places = np.ascontiguousarray(x.reshape(*x.shape[:2], -1).transpose(0, 2, 1))
+        product: Values = np.stack([np.einsum("oc,pc->op", weight, values) for values in places])
+        return product.reshape(len(x), len(weight), *x.shape[2:])
 
 
 @register
