@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from lrptool.engine.fused import FusedStep, Operands
 from lrptool.engine.shares import ShareStep
-from lrptool.kernels import Place
+from lrptool.kernels import MEMORY, Place
 from lrptool.ops import Placing, Values
 
 Activations = Mapping[str, Values]
@@ -99,7 +99,8 @@ class Layer:
         like = self._like(dtype)
         part = None if z is None else z[:, channels]
         found = self.step.narrowed(channels).denominator(number, xs, part, like[:, channels])
-        denominator = np.ones((len(found), *self.output_shape), dtype)
+        denominator = MEMORY.take((len(found), *self.output_shape), np.dtype(dtype))
+        denominator.fill(1)
         denominator[:, channels] = found
         return denominator
 

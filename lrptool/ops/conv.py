@@ -82,12 +82,13 @@ class _NarrowMap(ConvMap):
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return Ŵ x, (N, O, H, W)."""
+        x, (height, width) = xs[0], self._geometry.in_size
         (top, left, bottom, right), (sy, sx) = self._geometry.pads, self._geometry.strides
-        x = np.pad(xs[0], ((0, 0), (0, 0), (top, bottom), (left, right)))[:, :, ::sy, ::sx]
+        places = np.zeros((len(x), height + top + bottom, width + left + right, x.shape[1]), x.dtype)
+        places[:, top : top + height, left : left + width] = x.transpose(0, 2, 3, 1)
         weight = part.of(self._weight().astype(x.dtype, copy=False))[:, :, 0, 0]
-        places = np.ascontiguousarray(x.reshape(*x.shape[:2], -1).transpose(0, 2, 1))
-        product: Values = np.stack([np.einsum("oc,pc->op", weight, values) for values in places])
-        return product.reshape(len(x), len(weight), *x.shape[2:])
+        product: Values = np.stack([np.einsum("oc,yxc->oyx", weight, item[::sy, ::sx]) for item in places])
+        return product
 
 
 @register
