@@ -13,6 +13,7 @@ from lrptool.engine import Program, ShareStep, canonise, set_threads
 from lrptool.engine.steady import is_steady
 from lrptool.graph import Graph
 from lrptool.kernels import Geometry, Schedule, TransposedConv, transpose_alone, winograd
+from lrptool.kernels.landing import Landing
 from lrptool.kernels.records import SPLIT
 from lrptool.kernels.shapes import narrowest
 from lrptool.kernels.winograd import Winograd
@@ -221,8 +222,9 @@ def test_inputs_of_either_sign_that_share_a_product_get_it_tap_by_tap(
     (phase,) = TransposedConv(lambda: [weight], geometry).filtered._packed.phases
     schedule = Schedule(1, np.float32)
     place = schedule.scratch(1)
+    landing = Landing(place, 1, 0, place, SPLIT, place, (20, 21), None, accumulate=False)
     with pytest.raises(ValueError, match="one result per input"):
-        phase.add_to(schedule, place, 1, 0, place, SPLIT, place, (20, 21), None, accumulate=False)
+        phase.add_to(schedule, landing)
 
 
 def test_bias_plays_no_part_where_there_is_none() -> None:

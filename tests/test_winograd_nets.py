@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import pytest
 
 from lrptool.engine import Program, canonise, initial_relevance, scores_of
 from lrptool.graph import Graph
-from lrptool.kernels import winograd
+from lrptool.kernels import Schedule, winograd
+from lrptool.kernels.landing import Landing
 from lrptool.kernels.winograd import Winograd
 from lrptool.rules import Composite, Match, Row, Rule
 from tests.nets import Net
@@ -50,9 +50,9 @@ def test_a_network_is_explained_as_tap_by_tap(
     used: Counter[bool] = Counter()
     add_to = Winograd.add_to
 
-    def counted(self: Winograd, *args: Any, accumulate: bool) -> None:
-        used[accumulate] += 1
-        add_to(self, *args, accumulate=accumulate)
+    def counted(self: Winograd, schedule: Schedule, landing: Landing) -> None:
+        used[landing.accumulate] += 1
+        add_to(self, schedule, landing)
 
     monkeypatch.setattr(Winograd, "add_to", counted)
     rows = (Row(Match(op="Conv"), Rule.of(rule)), Row(Match(op="Gemm"), Rule.of("epsilon")))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,3 +72,33 @@ class Explanation:
     def probability(self) -> Array | None:
         """Probability of the class explained, float32 (N,)."""
         return None if self.probabilities is None else self.probabilities[np.arange(len(self)), self.target]
+
+
+def joined(parts: Sequence[Explanation]) -> Explanation:
+    """Put the runs of a batch together again."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+
+    def cat(key: str) -> Any:
+        return np.concatenate([getattr(part, key) for part in parts])
+
+    names = ("arrived", "passed_on", "bias", "stabiliser", "other")
+    audit = tuple(
+        Entry(e.node, e.op, e.rule, *(np.concatenate([getattr(p.audit[k], name) for p in parts]) for name in names))
+        for k, e in enumerate(first.audit)
+    )
+    tensors = {name: np.concatenate([(part.tensors or {})[name] for part in parts]) for name in first.tensors or {}}
+    return Explanation(
+        relevance=cat("relevance"),
+        scores=cat("scores"),
+        probabilities=None if first.probabilities is None else cat("probabilities"),
+        target=cat("target"),
+        start=cat("start"),
+        started_as=first.started_as,
+        against=None if first.against is None else cat("against"),
+        model=first.model,
+        composite=first.composite,
+        audit=audit,
+        tensors=tensors,
+    )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lrptool.api.explanation import Explanation
+from lrptool.api.explanation import Explanation, joined
 from lrptool.api.overview import overview
 from lrptool.api.targets import One, Target, one_per_picture, resolve
 from lrptool.engine import (
@@ -338,7 +338,7 @@ class Model:
                 rivals = None if opposed is None else opposed[part]
                 pieces.append(self._walk(program, activations, target[part], start, rivals, keep, audit=audit))
             done += len(chunk)
-        return [_joined(pieces) for pieces in parts]
+        return [joined(pieces) for pieces in parts]
 
     def _walk(
         self,
@@ -379,33 +379,3 @@ def _chunks(values: Array, size: int) -> Iterator[Array]:
     """Cut a batch into runs."""
     for begin in range(0, len(values), max(1, size)):
         yield values[begin : begin + max(1, size)]
-
-
-def _joined(parts: Sequence[Explanation]) -> Explanation:
-    """Put the runs of a batch together again."""
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-
-    def cat(key: str) -> Any:
-        return np.concatenate([getattr(part, key) for part in parts])
-
-    names = ("arrived", "passed_on", "bias", "stabiliser", "other")
-    audit = tuple(
-        Entry(e.node, e.op, e.rule, *(np.concatenate([getattr(p.audit[k], name) for p in parts]) for name in names))
-        for k, e in enumerate(first.audit)
-    )
-    tensors = {name: np.concatenate([(part.tensors or {})[name] for part in parts]) for name in first.tensors or {}}
-    return Explanation(
-        relevance=cat("relevance"),
-        scores=cat("scores"),
-        probabilities=None if first.probabilities is None else cat("probabilities"),
-        target=cat("target"),
-        start=cat("start"),
-        started_as=first.started_as,
-        against=None if first.against is None else cat("against"),
-        model=first.model,
-        composite=first.composite,
-        audit=audit,
-        tensors=tensors,
-    )

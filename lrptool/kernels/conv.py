@@ -16,6 +16,7 @@ from lrptool.kernels.blend import STEP
 from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
 from lrptool.kernels.geometry import Geometry, Padding
+from lrptool.kernels.landing import Landing
 from lrptool.kernels.memory import give_back
 from lrptool.kernels.pieces.product import SLACK
 from lrptool.kernels.product import BANDS, Axis, Product
@@ -196,9 +197,9 @@ class TransposedConv:
         flags = schedule.flags(schedule.batch * g.group * slots)
         for number, fraction in enumerate(fractions):
             self._add_packing(schedule, fraction, planes, flags, slots, number * packed.slots)
-        group = object()
+        landing = Landing(planes, values, flags, x, part, out, g.in_size, object(), accumulate)
         for phase in packed.written(accumulate=accumulate):
-            phase.add_to(schedule, planes, values, flags, x, part, out, g.in_size, group, accumulate=accumulate)
+            phase.add_to(schedule, landing)
 
     def _add_packing(
         self, schedule: Schedule, fraction: Fraction, planes: Place, flags: int, slots: int, slot: int

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrptool.kernels.geometry import Geometry
+from lrptool.kernels.landing import Landing
 from lrptool.kernels.pieces.product import SLACK
 from lrptool.kernels.product import Axis, Product
 from lrptool.kernels.records import ONE
@@ -59,8 +60,7 @@ class ForwardConv:
         source, target = schedule.hold(planes, phases[0].size), schedule.hold(out, out[0].size)
         per_group = phases[0].size // g.group
         flags = schedule.flags(batch * g.group * self._slots, are_set=True)
-        self._product.add_to(
-            schedule, source, per_group, flags, target, ONE, target, g.out_size, None, accumulate=False
-        )
+        landing = Landing(source, per_group, flags, target, ONE, target, g.out_size, None, accumulate=False)
+        self._product.add_to(schedule, landing)
         schedule.run()
         return out

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrptool.kernels.entries import Place
-from lrptool.kernels.records import ALL, BY_TAPS, ONE, PRODUCT, SPLIT
+from lrptool.kernels.landing import Landing
+from lrptool.kernels.records import BY_TAPS, PRODUCT
 from lrptool.kernels.schedule import Schedule
 from lrptool.kernels.shapes import best_shape, extent_of, extent_of_strip, sums_of
 
@@ -115,21 +115,8 @@ class Product:
         apart = len(offsets) * width if columnar else width
         return cls(weights, offsets, shape, channels, y, x, cols, apart, kept, merged=merged)
 
-    def add_to(
-        self,
-        schedule: Schedule,
-        planes: Place,
-        plane_values: int,
-        flags: int,
-        x: Place,
-        part: int,
-        out: Place,
-        size: tuple[int, int],
-        group: object,
-        *,
-        accumulate: bool,
-    ) -> None:
-        """Add the task; `size` is that of x and out, `group` names tasks that fill the same `out` together."""
+    def add_to(self, schedule: Schedule, landing: Landing) -> None:
+        """Add the task."""
         groups, blocks = self.weights.shape[:2]
         slots, taps = self.offsets.shape
         width = extent_of(self.shape, schedule.dtype.itemsize)[1]
@@ -139,46 +126,39 @@ class Product:
         if self.weights.size <= _NEAR:
             together = min(together, -(-columns // BANDS))
         own, scratch = self._scratch(together, width)
-        direct = (self.y.stride, self.x.stride, self.y.start, self.x.start) == (1, 1, 0, 0) and self.cols == size[1]
+        (height, wide), steps = landing.size, (self.y.stride, self.x.stride, self.y.start, self.x.start)
+        direct = steps == (1, 1, 0, 0) and self.cols == wide and self.y.high >= height and self.x.high >= wide
         schedule.add(
             PRODUCT,
             schedule.batch * groups * blocks * columns,
-            reads=[planes, *([x] if part != ONE else [])],
-            writes=out,
+            reads=landing.reads,
+            writes=landing.out,
+            group=landing.group,
             own=own,
-            group=group,
             # A block of weights should not be read by one thread for every column.
             grain=together if together <= _FEW else 1,
-            planes=planes,
-            flags=flags,
             weights=schedule.hold(self.weights),
             table=schedule.table(self.offsets),
             apart=self.apart,
-            x=x,
-            out=out,
             channels=self.channels,
             groups=groups,
             blocks=blocks,
             slots=slots,
             taps=taps,
-            plane_values=plane_values,
+            plane_values=landing.plane_values,
             tile=self.shape,
             cols=self.cols,
+            **landing.fields(),
             **self.y.fields("y"),
             **self.x.fields("x"),
-            height=size[0],
-            width=size[1],
-            part=ALL if part == SPLIT else part,
-            split=part == SPLIT,
-            accumulate=accumulate,
             together=together,
-            foresee=taps > 1 and blocks >= _MANY and plane_values > _FAR,
+            foresee=taps > 1 and blocks >= _MANY and landing.plane_values > _FAR,
             fill=self.fill,
             method=BY_TAPS,
             merged=self.merged,
             kept=self.kept,
             **scratch,
-            direct=direct and self.y.high >= size[0] and self.x.high >= size[1],
+            direct=direct,
         )
 
     def _scratch(self, together: int, width: int) -> tuple[int, dict[str, int]]:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrptool.kernels.entries import Place
 from lrptool.kernels.geometry import Geometry
+from lrptool.kernels.landing import Landing
 from lrptool.kernels.pieces.scattered import scratch_of_band, values_at_a_time
-from lrptool.kernels.records import ALL, ONE, PRODUCT, SCATTERED, SPLIT
+from lrptool.kernels.records import PRODUCT, SCATTERED, SPLIT
 from lrptool.kernels.schedule import Schedule
 from lrptool.kernels.team import get_threads
 
@@ -63,43 +63,26 @@ class Scattered:
         weights = np.ascontiguousarray(windows.reshape(slots, parts, each).transpose(1, 0, 2))
         return cls(weights, np.arange(slots)[:, None], geometry, lines // halves, line)
 
-    def add_to(
-        self,
-        schedule: Schedule,
-        planes: Place,
-        plane_values: int,
-        flags: int,
-        x: Place,
-        part: int,
-        out: Place,
-        size: tuple[int, int],
-        group: object,
-        *,
-        accumulate: bool,
-    ) -> None:
-        """Add the task; arguments as of `Product`."""
+    def add_to(self, schedule: Schedule, landing: Landing) -> None:
+        """Add the task."""
         g, (parts, slots, each) = self.geometry, self.weights.shape
-        lines = self.channels * (2 if part == SPLIT else 1)
-        wide = max(g.strides[1] * (g.out_size[1] - 1) + self.line, g.pads[1] + size[1])
+        lines = self.channels * (2 if landing.part == SPLIT else 1)
+        wide = max(g.strides[1] * (g.out_size[1] - 1) + self.line, g.pads[1] + landing.size[1])
         bands = -(-_SHARES * get_threads() // schedule.batch)
-        strip = max(-(-size[0] // bands), min(_LEAST * g.kernel[0], size[0]))
+        strip = max(-(-landing.size[0] // bands), min(_LEAST * g.kernel[0], landing.size[0]))
         schedule.add(
             PRODUCT,
-            schedule.batch * -(-size[0] // strip),
-            reads=[planes, *([x] if part != ONE else [])],
-            writes=out,
+            schedule.batch * -(-landing.size[0] // strip),
+            reads=landing.reads,
+            writes=landing.out,
+            group=landing.group,
             own=scratch_of_band(g.kernel[0] * lines * wide, parts * each, slots, schedule.dtype.itemsize),
-            group=group,
-            planes=planes,
-            flags=flags,
             weights=schedule.hold(self.weights),
             table=schedule.table(self.offsets),
-            x=x,
-            out=out,
             channels=self.channels,
             blocks=parts,
             slots=slots,
-            plane_values=plane_values // slots,
+            plane_values=landing.plane_values // slots,
             cols=g.out_size[1],
             steps_y=g.out_size[0],
             steps_x=g.out_size[1],
@@ -107,15 +90,11 @@ class Scattered:
             stride_x=g.strides[1],
             start_y=-g.pads[0],
             start_x=-g.pads[1],
-            height=size[0],
-            width=size[1],
-            part=ALL if part == SPLIT else part,
-            split=part == SPLIT,
-            accumulate=accumulate,
             kept=g.kernel[0],
             chunk=self.line,
             strip=strip,
             wide=wide,
+            **landing.fields(),
             **_AS_IT_IS,
         )
 

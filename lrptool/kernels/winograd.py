@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrptool.kernels.blend import FREQUENCIES, STEP
-from lrptool.kernels.entries import Place
+from lrptool.kernels.landing import Landing
 from lrptool.kernels.pieces.winograd import scratch_of_column
-from lrptool.kernels.records import FILTERED, ONE, PRODUCT, SPLIT
+from lrptool.kernels.records import FILTERED, PRODUCT, SPLIT
 from lrptool.kernels.schedule import Schedule
 from lrptool.kernels.shapes import best_shape, extent_of, extent_of_strip, narrowest
 
@@ -32,7 +32,6 @@ _AS_IT_IS = {
     **{f"{name}_{axis}": value for name, value in (("stride", 1), ("start", 0), ("from", 0)) for axis in "yx"},
     "apart": 0,
     "taps": 1,
-    "split": False,
     "foresee": False,
     "direct": True,
     "fill": False,
@@ -92,22 +91,9 @@ class Winograd:
             weights[:, block, ..., : part.shape[2]] = terms.reshape(groups, FREQUENCIES, slots, -1)
         return cls(weights, np.arange(slots)[:, None], shape, channels, tiles, cols)
 
-    def add_to(
-        self,
-        schedule: Schedule,
-        planes: Place,
-        plane_values: int,
-        flags: int,
-        x: Place,
-        part: int,
-        out: Place,
-        size: tuple[int, int],
-        group: object,
-        *,
-        accumulate: bool,
-    ) -> None:
-        """Add the task; arguments as of `Product`, but x cannot be `SPLIT`."""
-        if part == SPLIT:
+    def add_to(self, schedule: Schedule, landing: Landing) -> None:
+        """Add the task; its x cannot be `SPLIT`."""
+        if landing.part == SPLIT:
             raise ValueError("minimal filtering has one result per input, not one for x > 0 and one for the rest")
         groups, blocks = self.weights.shape[:2]
         slots = len(self.offsets)
@@ -118,34 +104,27 @@ class Winograd:
         schedule.add(
             PRODUCT,
             schedule.batch * groups * columns * -(-blocks // together),
-            reads=[planes, *([x] if part != ONE else [])],
-            writes=out,
+            reads=landing.reads,
+            writes=landing.out,
+            group=landing.group,
             own=scratch_of_column(self.shape, slots),
-            group=group,
-            planes=planes,
-            flags=flags,
             weights=schedule.hold(self.weights),
             table=schedule.table(self.offsets),
-            x=x,
-            out=out,
             channels=self.channels,
             groups=groups,
             blocks=blocks,
             slots=slots,
-            plane_values=plane_values // slots,
+            plane_values=landing.plane_values // slots,
             tile=self.shape,
             cols=self.cols,
             steps_y=self.tiles[0],
             steps_x=self.tiles[1],
             to_y=self.tiles[0],
             to_x=self.tiles[1],
-            height=size[0],
-            width=size[1],
-            part=part,
-            accumulate=accumulate,
             together=together,
             kept=rows,
             chunk=slots,
             wide=STEP * extent_of_strip(self.shape, 1)[1],
+            **landing.fields(),
             **_AS_IT_IS,
         )
