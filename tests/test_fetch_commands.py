@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lrptool.errors import ExitCode
-from lrptool.kernels.jit import CACHE_FOLDER
+from lrptool.kernels.machine_code import MACHINE_CODE
 from lrptool.zoo.store import readable_size
 from tests.command import DIGIT, LENET, listing, pipe
 from tests.mirror import Mirror, facts, mirror, until, write_card
@@ -36,8 +36,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own for fetched models; compiled kernels stay where they are."""
     folder = tmp_path / "cache"
     folder.mkdir()
-    if CACHE_FOLDER is not None:
-        (folder / "kernels").symlink_to(Path(CACHE_FOLDER).resolve().parent)
+    if MACHINE_CODE.folder is not None:
+        (folder / "kernels").symlink_to(MACHINE_CODE.folder.resolve().parent)
     monkeypatch.setenv("LRPTOOL_CACHE", str(folder))
     monkeypatch.setenv("LRPTOOL_MODELS", str(tmp_path / "cards"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

@@ -59,7 +59,7 @@ def threads(count: int) -> Iterator[None]:
         set_threads(MANY)
 
 
-TILES = [None, *range(len(shapes._SHAPES))]
+TILES = [None, *range(len(shapes.SHAPES))]
 """Left to choose, and each by itself."""
 
 

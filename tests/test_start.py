@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 
 from lrptool.errors import ConfigError, OutputError
-from lrptool.kernels import jit, simd
-from lrptool.kernels.bare import pointer_at
-from lrptool.kernels.cache import KernelCache
-from lrptool.kernels.tile import make_tile
+from lrptool.kernels import beside, machine_code, simd
+from lrptool.kernels.compiled.bare import pointer_at
+from lrptool.kernels.compiled.tile import make_tile
+from lrptool.kernels.machine_code import MachineCode
+from lrptool.kernels.team import Team, counters
 from lrptool.resources import user_cache
 from lrptool.zoo import fetch, known_card, locate
 from tests.command import DIGIT, listing
@@ -89,7 +90,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_later_runs_find_the_code(compiled: Path, tmp_path: Path) -> None:
     assert finish(begin(compiled, tmp_path / "later", LRPTOOL_SIMD="plain")) == ""
     (folder,) = (compiled / "kernels").iterdir()
-    assert [path.name.rpartition("-")[0] for path in folder.iterdir()] == [jit._WAY_BACK]
+    assert sorted(path.name.rpartition("-")[0] for path in folder.iterdir()) == ["products-float32", "run-float32"]
     # The best instructions and the least give the same but for rounding.
     finish(begin(user_cache(), tmp_path / "best"))
     plain, best = relevance(tmp_path / "later"), relevance(tmp_path / "best")
@@ -129,16 +130,16 @@ def test_a_cache_folder_that_cannot_be_written(compiled: Path, tmp_path: Path) -
 def test_a_temporary_folder_of_somebody_else_is_not_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     monkeypatch.setenv("LRPTOOL_CACHE", str(DIGIT / "below"))
-    kept = jit._usable_cache()
+    kept = machine_code._usable_cache()
     assert kept is not None
     assert kept.is_relative_to(tmp_path)
     own = tmp_path / f"lrptool-{os.getuid()}"
     assert own.stat().st_mode & 0o777 == 0o700
     own.chmod(0o777)
-    assert jit._usable_cache() is None
+    assert machine_code._usable_cache() is None
     shutil.rmtree(own)
     own.symlink_to(tmp_path)
-    assert jit._usable_cache() is None
+    assert machine_code._usable_cache() is None
 
 
 def test_who_has_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -150,7 +151,7 @@ def test_who_has_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.setattr("pwd.getpwuid", nobody)
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    kept = jit._usable_cache()
+    kept = machine_code._usable_cache()
     assert kept is not None
     assert listing(tmp_path)[0] == f"lrptool-{os.getuid()}"
     assert locate("lenet").weights == ROOT / "models" / "lenet" / "lenet.caffemodel"
@@ -161,31 +162,47 @@ def test_who_has_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert listing(tmp_path) == []
 
 
+X, WEIGHT = np.random.default_rng(0).standard_normal((2, 3, 8))
+
+
+def product(code: MachineCode, dtype: Any = np.float64) -> np.ndarray:
+    """A small product by the kernel that is compiled fastest."""
+    team, arrays = Team(), [X.astype(dtype), WEIGHT.astype(dtype), np.ones(2, dtype)]
+    out, own, sizes, dealt = np.zeros((3, 3), dtype), np.zeros(8, dtype), np.array([3, 3, 8]), counters(1)
+    addresses = [array.ctypes.data for array in (*arrays, out, own, sizes, dealt)]
+    team.run(code.function("forward_dense", dtype), 1, 0, *addresses[:3], 0, *addresses[3:], keeps=(arrays, out))
+    np.testing.assert_allclose(out, X @ WEIGHT.T, rtol=0, atol=1e-5 if dtype == np.float32 else 1e-14)
+    return out
+
+
+class Counting(MachineCode):
+    """Counts what is compiled."""
+
+    made = 0
+
+    def make(self, name: str, dtype: np.dtype[Any]) -> bytes | None:
+        self.made += 1
+        return super().make(name, dtype)
+
+
 def test_kernels_that_can_be_kept_nowhere_are_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jit, "CACHE_FOLDER", None)
-    assert not jit.is_compiled()
-    assert not jit.is_kept()
-    assert jit.kernel(entry=True)(add)(2.0, 3.0) == 5
+    code = Counting(None)
+    monkeypatch.setattr(machine_code, "MACHINE_CODE", code)
+    assert not machine_code.is_compiled()
+    assert not machine_code.is_kept()
+    product(code)
+    product(code)
+    assert code.made == 1
 
 
-def add(a, b):  # type: ignore[no-untyped-def]
-    return a + b
-
-
-def kept(folder: Path) -> Any:
-    """A fresh kernel, as in a new process."""
-    made = numba.njit(add)
-    made._cache = KernelCache(folder, "add")
-    return made
-
-
-def test_code_is_kept_by_the_kind_of_arguments(tmp_path: Path) -> None:
-    first = kept(tmp_path)
-    assert (first(1, 2), first(0.5, 2.0)) == (3, 2.5)
-    assert len(list(tmp_path.iterdir())) == 2
-    second = kept(tmp_path)
-    assert (second(0.5, 3.0), second(3, 4)) == (3.5, 7)
-    assert (sum(first.stats.cache_hits.values()), sum(second.stats.cache_hits.values())) == (0, 2)
+def test_code_is_kept_by_the_kind_of_values(tmp_path: Path) -> None:
+    first, second = Counting(tmp_path), Counting(tmp_path)
+    results = [product(code, dtype) for code in (first, second) for dtype in (np.float32, np.float64)]
+    assert (first.made, second.made) == (2, 0)
+    names = sorted(path.name.rpartition("-")[0] for path in tmp_path.iterdir())
+    assert names == ["forward_dense-float32", "forward_dense-float64"]
+    for one, other in zip(results[:2], results[2:], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(
@@ -193,39 +210,103 @@ def test_code_is_kept_by_the_kind_of_arguments(tmp_path: Path) -> None:
     [
         lambda _: b"",
         lambda code: code[:3],
+        lambda code: code[:4],
         lambda code: code[: len(code) // 2],
         lambda code: code[:-1],
         lambda code: code[:2000] + bytes([code[2000] ^ 1]) + code[2001:],
         lambda code: b"\0" * len(code),
     ],
-    ids=["empty", "start", "half", "end", "flipped", "zeros"],
+    ids=["empty", "start", "checksum", "half", "end", "flipped", "zeros"],
 )
 def test_damaged_code_is_compiled_again(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    kept(tmp_path)(1, 2)
+    product(Counting(tmp_path))
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
-    made = kept(tmp_path)
-    assert made(1, 2) == 3
-    assert not made.stats.cache_hits
-    again = kept(tmp_path)
-    assert again(1, 2) == 3
-    assert sum(again.stats.cache_hits.values()) == 1
+    for made in (1, 0):
+        code = Counting(tmp_path)
+        product(code)
+        assert code.made == made
 
 
 def test_code_that_cannot_be_saved_is_no_error(tmp_path: Path) -> None:
-    made = kept(tmp_path / "missing")
-    assert made(1, 2) == 3
+    product(MachineCode(tmp_path / "missing"))
     assert not list(tmp_path.iterdir())
 
 
-def test_the_folder_depends_on_sources_and_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
-    key = jit._sources_key()
-    assert key == jit._sources_key()
-    monkeypatch.setattr(jit, "SIMD", simd._SETS["plain"])
-    plain = jit._sources_key()
+def test_another_processor_or_compiler_setting_has_code_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def path() -> Path:
+        return MachineCode._path(tmp_path, "run", np.dtype(np.float32))
+
+    paths = {path()}
+    monkeypatch.setenv("NUMBA_OPT", "0")
+    paths.add(path())
+    monkeypatch.setattr(llvm, "get_host_cpu_name", lambda: "another")
+    paths.add(path())
+    assert len(paths) == 3
+
+
+NO_COMPILER = """
+import sys
+import numpy as np
+import lrptool
+
+lrptool.load("lenet").explain(np.random.default_rng(0).random((2, 1, 28, 28)).astype(np.float32))
+sys.exit("numba" in sys.modules)
+"""
+
+
+def test_kept_code_runs_without_the_compiler() -> None:
+    for _ in range(2):  # the first may compile
+        done = subprocess.run(
+            [sys.executable, "-c", NO_COMPILER], capture_output=True, text=True, cwd=ROOT, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def started(folder: Path) -> bool:
+    """Whether another process compiles into a folder."""
+    with beside.beside(folder, "forward_dense", np.dtype(np.float64)) as process:
+        process.wait()
+    return any(folder.iterdir())
+
+
+def test_another_process_compiles_beside_this_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    assert not started(tmp_path)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    for executable in ("", None, str(tmp_path / "no python"), str(tmp_path / "python3")):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", executable)
+            assert not started(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "frozen", True, raising=False)
+        assert not started(tmp_path)
+    assert started(tmp_path)
+    code = Counting(tmp_path)
+    product(code)
+    assert code.made == 0
+
+
+def test_what_is_compiled_beside_is_given_up_with_the_rest(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), beside.beside(tmp_path, "products", np.dtype(np.float64)):
+        raise KeyboardInterrupt
+    assert time.monotonic() - begun < 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_depends_on_sources_compiler_and_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = machine_code._sources_key()
+    assert key == machine_code._sources_key()
+    monkeypatch.setattr(machine_code, "SIMD", simd._SETS["neon"])
+    neon = machine_code._sources_key()
+    monkeypatch.setattr(machine_code, "find_spec", lambda _: None)
+    unknown = machine_code._sources_key()
     monkeypatch.setattr(Path, "read_bytes", lambda _: b"edited")
-    assert len({key, plain, jit._sources_key()}) == (2 if simd.SIMD.name == "plain" else 3)
+    assert len({key, neon, unknown, machine_code._sources_key()}) == (3 if simd.SIMD.name == "neon" else 4)
 
 
 @pytest.mark.parametrize(

@@ -5,25 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
 import lrptool
-from lrptool.kernels.bare import as_kind
-from lrptool.kernels.jit import kernel
-from lrptool.kernels.rows import fraction_lanes, weigh_lanes
+from lrptool.kernels.compiled.bare import as_kind
+from lrptool.kernels.compiled.rows import fraction_lanes, weigh_lanes
 from tests.onnxnets import model, node, save
 
 COUNT = 64
 RNG = np.random.default_rng(0)
 
 
-@kernel(entry=True)
+@numba.njit
 def weigh(operands, count, part, accumulate, like):  # type: ignore[no-untyped-def]
     weigh_lanes(operands, (0, 0, 0, 0), 1, count, part, accumulate, like)
 
 
-@kernel(entry=True)
+@numba.njit
 def divide(operands, count, clip, where, normalised, like):  # type: ignore[no-untyped-def]
     epsilon, coefficient = as_kind(0.1, like), as_kind(0.7, like)
     fraction_lanes(operands, (0, 0, 0, 0), 0, 1, count, epsilon, coefficient, (clip, where, normalised), like)

@@ -18,8 +18,10 @@ import pytest
 
 import lrptool
 from lrptool.kernels import get_threads, set_threads
-from lrptool.kernels.atomic import take
-from lrptool.kernels.team import CLOSED, HELPS, Team, enter, leave
+from lrptool.kernels.compiled.atomic import take
+from lrptool.kernels.compiled.bare import pointer_at
+from lrptool.kernels.compiled.gate import enter, leave
+from lrptool.kernels.team import CLOSED, HELPS, Team, counters
 from tests.command import SAMPLES
 from tests.conftest import ROOT
 
@@ -142,8 +144,8 @@ def count_up(counter, most, came, gate, leads):  # type: ignore[no-untyped-def]
     worker = enter(gate)
     if worker >= CLOSED:
         return
-    came[worker] = 1
-    while take(counter, 0, 1) < most:
+    pointer_at(came, gate)[worker] = 1
+    while take(counter, 1) < most:
         pass
     leave(gate, leads)
 
@@ -157,7 +159,8 @@ def test_who_helped_keeps_nothing() -> None:
     watch, came = weakref.ref(kept), np.zeros(2, np.int64)
     deadline = time.monotonic() + PATIENCE
     while came.sum() < 2 and time.monotonic() < deadline:  # until a helper has taken part
-        team.run(count_up, 2, np.zeros(1, np.int64), 1 << 22, came, keeps=kept)
+        counter = counters(1)
+        team.run(count_up, 2, counter.ctypes.data, 1 << 22, came.ctypes.data, keeps=(counter, came, kept))
     assert came.tolist() == [1, 1]
     del kept
     while watch() is not None and time.monotonic() < deadline:
@@ -168,7 +171,7 @@ def test_who_helped_keeps_nothing() -> None:
 def counted(team: Team, threads: int, most: int) -> tuple[int, int]:
     """What a team has counted to, and how many took part."""
     counter, came = np.zeros(1, np.int64), np.zeros(64, np.int64)
-    team.run(count_up, threads, counter, most, came)
+    team.run(count_up, threads, counter.ctypes.data, most, came.ctypes.data, keeps=(counter, came))
     return int(counter[0]), int(came.sum())
 
 
@@ -196,7 +199,8 @@ def test_who_comes_late_does_nothing_and_keeps_nothing(monkeypatch: pytest.Monke
     team = Team()
     counted(team, 3, 10)
     counter, came = np.zeros(1, np.int64), np.zeros(64, np.int64)
-    count_up(counter, 10, came, np.full(16, CLOSED), HELPS)
+    closed = np.full(counters(2).size, CLOSED)
+    count_up(counter.ctypes.data, 10, came.ctypes.data, closed.ctypes.data, HELPS)
     assert (counter[0], came.sum()) == (0, 0)
     monkeypatch.setattr(Team, "_grow", lambda *_: None)
     team.forget()
@@ -215,6 +219,11 @@ def test_an_interrupt_leaves_the_team_able_to_work() -> None:
     with pytest.raises(KeyboardInterrupt):
         team.run(interrupted, 1)
     assert counted(team, 3, 1000)[0] >= 1000
+
+
+def test_a_kernel_that_fails_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="a kernel ended with status 3"):
+        Team().run(lambda *_: 3, 1)
 
 
 def test_the_number_of_threads_belongs_to_the_thread_that_asks() -> None:

@@ -1,4 +1,4 @@
-"""Compiled loops over plain arrays; the only room that imports numba. Callers check and allocate."""
+"""Compiled loops over plain arrays; only what is `compiled` imports numba. Callers check and allocate."""
 
 from lrptool.kernels.alone import Gather, transpose_alone
 from lrptool.kernels.conv import TransposedConv
@@ -7,7 +7,7 @@ from lrptool.kernels.entries import Place
 from lrptool.kernels.forward import ForwardConv
 from lrptool.kernels.fraction import Fraction
 from lrptool.kernels.geometry import Geometry
-from lrptool.kernels.jit import is_compiled, is_kept
+from lrptool.kernels.machine_code import is_compiled, is_kept
 from lrptool.kernels.memory import MEMORY, Memory, give_back
 from lrptool.kernels.pooling import TransposedAverage, Windows, add_route
 from lrptool.kernels.records import ALL, EVERYWHERE, NEG, NEGATIVE, ONE, POS, POSITIVE, REST, SPLIT

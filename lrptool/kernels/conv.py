@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrptool.kernels.blend import STEP
 from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
 from lrptool.kernels.geometry import Geometry, Padding
 from lrptool.kernels.landing import Landing
 from lrptool.kernels.memory import give_back
-from lrptool.kernels.pieces.product import SLACK
 from lrptool.kernels.product import BANDS, Axis, Product
 from lrptool.kernels.records import BY_TAPS, FILTERED, PACK, SCATTERED
 from lrptool.kernels.scattered import Scattered
 from lrptool.kernels.schedule import Schedule
-from lrptool.kernels.shapes import extent_of, fits_one
+from lrptool.kernels.scratch import SLACK
+from lrptool.kernels.shapes import STEP, extent_of, fits_one
 from lrptool.kernels.winograd import Winograd
 
 Values = NDArray[np.floating[Any]]

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
-from lrptool.kernels.pieces.dense import dense_forward
+from lrptool.kernels.machine_code import MACHINE_CODE
 from lrptool.kernels.records import DENSE, ONE
 from lrptool.kernels.schedule import Schedule
+from lrptool.kernels.scratch import scratch_of_columns
 from lrptool.kernels.sums import TransposedScale
-from lrptool.kernels.team import TEAM, get_threads
+from lrptool.kernels.team import TEAM, counters, get_threads
 
 Values = NDArray[np.floating[Any]]
 
@@ -107,7 +108,7 @@ class TransposedDense:
             -(-columns // block),
             reads=[*s, *([x] if part != ONE else [])],
             writes=out,
-            own=schedule.batch * block,
+            own=scratch_of_columns(schedule.batch * block, schedule.dtype.itemsize),
             first=s[0],
             second=s[-1],
             weights=schedule.hold(self._weight),
@@ -129,8 +130,12 @@ class TransposedDense:
 
 def forward_dense(x: Values, weight: Values, part: Signed) -> Values:
     """Return x Ŵᵀ (N, O) for x (N, K) and weight (O, K) of one dtype."""
-    out = np.empty((x.shape[0], weight.shape[0]), x.dtype)
-    kind = x.dtype.type
-    factors = kind(part.positive), kind(part.negative), part.code
-    TEAM.run(dense_forward, get_threads(), np.ascontiguousarray(x), weight, *factors, out, np.zeros(1, np.int64))
+    threads, (rows, columns) = get_threads(), weight.shape
+    out = np.empty((x.shape[0], rows), x.dtype)
+    factors = np.array([part.positive, part.negative], x.dtype)
+    own, sizes, dealt = np.empty((threads, columns), x.dtype), np.array([len(x), rows, columns]), counters(1)
+    arrays = np.ascontiguousarray(x), np.ascontiguousarray(weight), factors, out, own, sizes, dealt
+    x_at, weight_at, factors_at, out_at, own_at, sizes_at, dealt_at = (array.ctypes.data for array in arrays)
+    operands = x_at, weight_at, factors_at, part.code, out_at, own_at, sizes_at, dealt_at
+    TEAM.run(MACHINE_CODE.function("forward_dense", x.dtype), threads, 0, *operands, keeps=arrays)
     return out

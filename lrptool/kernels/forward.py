@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from lrptool.kernels.geometry import Geometry
 from lrptool.kernels.landing import Landing
-from lrptool.kernels.pieces.product import SLACK
 from lrptool.kernels.product import Axis, Product
 from lrptool.kernels.records import ONE
 from lrptool.kernels.schedule import Schedule
+from lrptool.kernels.scratch import SLACK
 
 Values = NDArray[np.floating[Any]]
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from lrptool.kernels.geometry import Geometry
 from lrptool.kernels.landing import Landing
-from lrptool.kernels.pieces.scattered import scratch_of_band, values_at_a_time
 from lrptool.kernels.records import PRODUCT, SCATTERED, SPLIT
 from lrptool.kernels.schedule import Schedule
+from lrptool.kernels.scratch import scratch_of_band, values_at_a_time
 from lrptool.kernels.team import get_threads
 
 Values = NDArray[np.floating[Any]]

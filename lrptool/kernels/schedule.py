@@ -16,10 +16,10 @@ from numpy.typing import DTypeLike, NDArray
 from lrptool.kernels.arena import Layout, Lifetime, lay_out
 from lrptool.kernels.entries import Entry, Place, waits
 from lrptool.kernels.joining import hand_over, join, pair, spell
+from lrptool.kernels.machine_code import MACHINE_CODE
 from lrptool.kernels.memory import MEMORY
-from lrptool.kernels.records import DENSE, PACK, PLACE, PRODUCT, ROUTE, SPOT, SPREAD, TABLES, TASK, WEIGH
-from lrptool.kernels.region import counters_for, frames_for, run
-from lrptool.kernels.team import TEAM, get_threads
+from lrptool.kernels.records import DENSE, FRAME, PACK, PLACE, PRODUCT, ROUTE, SPOT, SPREAD, TABLES, TASK, WEIGH
+from lrptool.kernels.team import TEAM, counters, get_threads
 
 Values = NDArray[np.floating[Any]]
 
@@ -221,13 +221,15 @@ class Schedule:
         flags = np.zeros(self._flag_count, np.uint8)
         for begin, end in self._set_flags:
             flags[begin:end] = 1
-        frames = frames_for({**made.tables, "spots": spots, "flags": flags}, own, terms)
-        counters, like = counters_for(made.tasks, threads), self.dtype.type(0)
-        keeps = (self, arena, arrays, spots, flags, own, terms)
+        frames = _frames({**made.tables, "spots": spots, "flags": flags}, own, terms)
+        # What is done of every task, and what is dealt out of every thread's share.
+        done = counters(made.tasks * (threads + 1))
+        keeps = (self, arena, arrays, spots, flags, own, terms, frames, done)
+        run = MACHINE_CODE.function("run", self.dtype)
         begin = 0
         for stop in [*made.calls, made.tasks]:
             if stop > begin:
-                TEAM.run(run, threads, frames, begin, stop, counters, like, keeps=keeps)
+                TEAM.run(run, threads, 0, frames.ctypes.data, threads, begin, stop, done.ctypes.data, keeps=keeps)
             if stop in made.calls:
                 made.calls[stop](Run(self.dtype, addresses, arrays))
             begin = stop + 1
@@ -286,6 +288,16 @@ class Schedule:
             for entry, wait in zip(entries, waits(entries, self._buffers), strict=True)
         ]
         return layout, after
+
+
+def _frames(tables: Mapping[str, NDArray[Any]], own: NDArray[Any], terms: NDArray[np.int64]) -> NDArray[np.void]:
+    """Return what threads work on: tables all of them share, by field of `FRAME`, and a row of scratch for each."""
+    frames = np.zeros(len(own), FRAME)
+    for name, table in tables.items():
+        frames[name] = table.ctypes.data
+    for name, scratch in (("own", own), ("terms", terms)):
+        frames[name] = scratch.ctypes.data + np.arange(len(scratch)) * scratch.strides[0]
+    return frames
 
 
 class _Rows:

@@ -16,31 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrptool.kernels.atomic import take, wait_for
-from lrptool.kernels.interrupt import interruptible
-from lrptool.kernels.jit import kernel
-
-LINE = 8
-"""Counters stand this far apart: a cache line each."""
+APART = 64
+"""Bytes from counter to counter: a cache line each."""
 LEADS, HELPS = True, False
 CLOSED = 1 << 32
 """Added to the number of those who came when nobody may come any more."""
-
-
-@kernel()
-def enter(gate):  # type: ignore[no-untyped-def]
-    """Return the caller's number among those who take part; `CLOSED` or more where it is too late."""
-    return take(gate, 0, 1)
-
-
-@kernel()
-def leave(gate, leads):  # type: ignore[no-untyped-def]
-    """Say that the caller is done; who leads closes the gate and waits for all who came."""
-    if leads:
-        came = take(gate, 0, CLOSED)
-        wait_for(gate, LINE, came - 1)
-    else:
-        take(gate, LINE, 1)
 
 
 class _Work:
@@ -48,8 +28,8 @@ class _Work:
 
     __slots__ = ("load",)
 
-    def __init__(self, kernel: Callable[..., None], arguments: tuple[Any, ...], keeps: object) -> None:
-        self.load: tuple[Callable[..., None], tuple[Any, ...], object] | None = (kernel, arguments, keeps)
+    def __init__(self, kernel: Callable[..., object], arguments: tuple[Any, ...], keeps: object) -> None:
+        self.load: tuple[Callable[..., object], tuple[Any, ...], object] | None = (kernel, arguments, keeps)
 
 
 class Team:
@@ -63,38 +43,31 @@ class Team:
         self._waiting: SimpleQueue[_Work] = SimpleQueue()
         self._threads = 0
         self._lock = threading.Lock()
-        self._compiled: set[tuple[object, ...]] = set()
 
-    def run(self, kernel: Callable[..., None], threads: int, *arguments: Any, keeps: object = None) -> None:
+    def run(self, kernel: Callable[..., object], threads: int, *arguments: Any, keeps: object = None) -> None:
         """Call ``kernel(*arguments, gate, leads)`` in this thread and, as they wake up, in others.
 
-        The kernel begins with `enter`, does nothing where that says it is too late, and ends with `leave`.
+        The kernel goes in and out by the gate, see `lrptool.kernels.compiled.gate`, and returns 0.
 
         Parameters
         ----------
         keeps : object, optional
             What the arguments hold addresses of.
         """
-        gate: NDArray[np.int64] = np.zeros(2 * LINE, np.int64)
-        self._compile(kernel, arguments)
+        gate = counters(2)
         if threads > 1:
             # Others may lead at the same time: there are enough who help for all of them to use every core.
             self._grow(max(threads, _cores()) - 1)
-        work = _Work(kernel, (*arguments, gate), keeps)
+        arguments = (*arguments, gate.ctypes.data)
+        work = _Work(kernel, arguments, (keeps, gate))
         for _ in range(threads - 1):
             self._waiting.put(work)
         try:
-            kernel(*arguments, gate, LEADS)
+            failed = kernel(*arguments, LEADS)
         finally:
             work.load = None  # who comes late shall not keep the memory
-
-    def _compile(self, kernel: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-        """See to it that a kernel is compiled before others are told: an interrupt should not leave that to them."""
-        key = (kernel, *(argument.dtype for argument in arguments if isinstance(argument, (np.ndarray, np.generic))))
-        if key not in self._compiled:
-            with interruptible():
-                kernel(*arguments, np.full(2 * LINE, CLOSED), HELPS)
-            self._compiled.add(key)
+        if failed:
+            raise RuntimeError(f"a kernel ended with status {failed}")
 
     def _grow(self, threads: int) -> None:
         """Start threads until there are as many."""
@@ -110,10 +83,15 @@ def _serve(waiting: SimpleQueue[_Work]) -> None:
         work = waiting.get()
         load = work.load
         if load is not None:
-            kernel, arguments = load[:2]
+            kernel, arguments, keeps = load
             kernel(*arguments, HELPS)
-            del kernel, arguments
+            del kernel, arguments, keeps
         del work, load
+
+
+def counters(count: int) -> NDArray[np.int64]:
+    """Return fresh counters, `APART` from each other."""
+    return np.zeros(count * APART // np.int64().itemsize, np.int64)
 
 
 def _cores() -> int:

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrptool.kernels.blend import FREQUENCIES, STEP
 from lrptool.kernels.landing import Landing
-from lrptool.kernels.pieces.winograd import scratch_of_column
 from lrptool.kernels.records import FILTERED, PRODUCT, SPLIT
 from lrptool.kernels.schedule import Schedule
-from lrptool.kernels.shapes import best_shape, extent_of, extent_of_strip, narrowest
+from lrptool.kernels.scratch import scratch_of_column
+from lrptool.kernels.shapes import FREQUENCIES, STEP, best_shape, extent_of, extent_of_strip, narrowest
 
 Values = NDArray[np.floating[Any]]
 

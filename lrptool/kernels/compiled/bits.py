@@ -9,10 +9,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from lrptool.kernels.lanes import size_of
+from lrptool.kernels.compiled.lanes import size_of
+from lrptool.kernels.scratch import BITS
 
-BITS = 32
-"""Values looked at together."""
 _I1, _I64 = ir.IntType(1), ir.IntType(64)
 
 

@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from lrptool.kernels.lanes import Lanes, emit_stretch, found_bits, some, spread
+from lrptool.kernels.compiled.lanes import Lanes, emit_stretch, found_bits, some, spread
 from lrptool.kernels.records import EVERYWHERE, NEGATIVE, POSITIVE, REST
 
 _BYTE, _BIT, _I64 = ir.IntType(8), ir.IntType(1), ir.IntType(64)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrptool.kernels.bare import address_at, array_at, item_size
-from lrptool.kernels.jit import kernel
-from lrptool.kernels.pieces.onward import NOTHING, SINGLE, clear_around, fractions_of, hand_on
+from lrptool.kernels.compiled.bare import address_at, item_size, pointer_at
+from lrptool.kernels.compiled.jit import kernel
+from lrptool.kernels.compiled.pieces.onward import NOTHING, SINGLE, clear_around, fractions_of, hand_on
 
 _ALIVE = np.uint8(1)
 
 
-@kernel()
+@kernel
 def _pack_sum(task, frame, step, like):  # type: ignore[no-untyped-def]
     """Write one band of rows of the sum over a group's channels; its number counts items, groups and bands."""
     bands = -(-task.height // task.band)
@@ -20,19 +20,19 @@ def _pack_sum(task, frame, step, like):  # type: ignore[no-untyped-def]
     each, size = task.channels // task.groups, task.height * task.width
     number = g * task.slots + task.slot
     plane = address_at(frame, task.planes, n, number * task.plane_values, like)
-    s = array_at(frame.own, task.width, like)
+    s = pointer_at(frame.own, like)
     for y in range(band * task.band, min(task.height, (band + 1) * task.band)):
         begin = (task.top + y) * task.cols + task.left
-        row = array_at(plane + begin * item_size(like), task.width, like)
+        row = pointer_at(plane + begin * item_size(like), like)
         for k in range(each):
             fractions_of(task, frame, n, (g * each + k) * size + y * task.width, frame.own, task.width, like)
             for i in range(task.width):
                 row[i] = s[i] if k == 0 else row[i] + s[i]
         clear_around(task, plane, y, 0, task.width, like)
-    array_at(frame.flags + task.flags + n * task.groups * task.slots + number, 1, _ALIVE)[0] = _ALIVE
+    pointer_at(frame.flags + task.flags + n * task.groups * task.slots + number, _ALIVE)[0] = _ALIVE
 
 
-@kernel()
+@kernel
 def pack_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Pack pieces [begin, end): their number counts items, bands and channels.
 

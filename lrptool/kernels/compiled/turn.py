@@ -6,10 +6,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from lrptool.kernels.bare import item_size
-from lrptool.kernels.jit import kernel
-from lrptool.kernels.lanes import pointer, size_of
-from lrptool.kernels.shuffles import half_in_turn
+from lrptool.kernels.compiled.bare import item_size
+from lrptool.kernels.compiled.jit import kernel
+from lrptool.kernels.compiled.lanes import pointer, size_of
+from lrptool.kernels.compiled.shuffles import half_in_turn
 from lrptool.kernels.simd import REGISTER
 
 _I64 = ir.IntType(64)
@@ -43,7 +43,7 @@ def _turn_block(typingctx, source, from_apart, target, to_apart, like):  # type:
     return types.void(*[types.int64] * 4, like), generate
 
 
-@kernel()
+@kernel
 def turn(source, rows, columns, target, apart, like):  # type: ignore[no-untyped-def]
     """Write (rows, columns) values at an address to another as (columns, rows), `apart` values from row to row there.
 

@@ -5,17 +5,19 @@ A column of tiles is transformed into scratch that stays in a core's own cache, 
 
 from __future__ import annotations
 
-from lrptool.kernels.bare import INTEGER, address_at, array_at, item_size
-from lrptool.kernels.blend import FREQUENCIES, STEP, draw_tiles, spread_tiles
-from lrptool.kernels.jit import kernel
-from lrptool.kernels.pieces.onward import NOTHING
-from lrptool.kernels.pieces.product import fetch, list_living
-from lrptool.kernels.pieces.weigh import weigh_on
-from lrptool.kernels.shapes import FLOAT32, extent_of_piece, fill, finish, sums_of
+from lrptool.kernels.compiled.bare import address_at, item_size, pointer_at
+from lrptool.kernels.compiled.blend import draw_tiles, spread_tiles
+from lrptool.kernels.compiled.jit import kernel
+from lrptool.kernels.compiled.pieces.onward import NOTHING
+from lrptool.kernels.compiled.pieces.product import fetch, list_living
+from lrptool.kernels.compiled.pieces.weigh import weigh_on
+from lrptool.kernels.compiled.tiles import extent_of_piece, fill, finish
+from lrptool.kernels.scratch import INTEGER
+from lrptool.kernels.shapes import FREQUENCIES, STEP
 from lrptool.kernels.simd import REGISTER
 
 
-@kernel()
+@kernel
 def _rest_of_row(task, tile, end):  # type: ignore[no-untyped-def]
     """Row and column of a tile, and how many tiles up to `end` follow it in its row, itself included."""
     y = tile // task.steps_x
@@ -23,7 +25,7 @@ def _rest_of_row(task, tile, end):  # type: ignore[no-untyped-def]
     return y, x, min(end - tile, task.steps_x - x)
 
 
-@kernel()
+@kernel
 def _spread_planes(task, frame, n, g, numbers, count, begin, end, width, like):  # type: ignore[no-untyped-def]
     """Transform tiles [begin, end) of `count` planes; return how many values the factors of a frequency take up.
 
@@ -35,7 +37,7 @@ def _spread_planes(task, frame, n, g, numbers, count, begin, end, width, like): 
     # Registers that reach beyond the last plane's tiles end before the next frequency.
     apart = count * width + lanes
     first = address_at(frame, task.planes, n, g * task.slots * task.plane_values, like)
-    planes = array_at(numbers, count, count)
+    planes = pointer_at(numbers, count)
     for k in range(count):
         plane, target = first + planes[k] * task.plane_values * item, frame.own + k * width * item
         tile = begin
@@ -49,7 +51,7 @@ def _spread_planes(task, frame, n, g, numbers, count, begin, end, width, like): 
     return apart
 
 
-@kernel()
+@kernel
 def _meet(task, frame, values, row, n, channel, rows, begin, end, like):  # type: ignore[no-untyped-def]
     """Write the outputs of tiles [begin, end) that lie at an address: (rows, 2, row) values.
 
@@ -70,7 +72,7 @@ def _meet(task, frame, values, row, n, channel, rows, begin, end, like):  # type
         tile += met
 
 
-@kernel()
+@kernel
 def _compute(task, frame, block, apart, offsets, numbers, terms, count, values, scratch, like):  # type: ignore[no-untyped-def]
     """Write a block of channels' outputs of `count` tiles to `values`: (rows, 2, 2 · width of the tile).
 
@@ -95,7 +97,7 @@ def _compute(task, frame, block, apart, offsets, numbers, terms, count, values, 
             draw_tiles(source, room, target, row * item, like)
 
 
-@kernel()
+@kernel
 def winograd_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Compute pieces [begin, end): they count items, groups, columns of tiles and `together` blocks of channels.
 
@@ -112,7 +114,7 @@ def winograd_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-d
     values = frame.own + FREQUENCIES * (task.slots * wide + REGISTER // item) * item
     scratch = values + rows * STEP * row * item
     numbers = frame.terms + task.slots * INTEGER
-    offsets = array_at(frame.terms, task.slots, begin)
+    offsets = pointer_at(frame.terms, begin)
     for step in range(begin, end):
         unit, rest = step // (columns * chunks), step % (columns * chunks)
         column, chunk = rest // chunks, rest % chunks
@@ -128,10 +130,3 @@ def winograd_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-d
             number = g * task.blocks + block
             _compute(task, frame, number, apart, frame.terms, numbers, terms, high - low, values, scratch, like)
             _meet(task, frame, values, row, n, channel, top, low, high, like)
-
-
-def scratch_of_column(shape: int, slots: int) -> int:
-    """Return the values a thread needs."""
-    rows, _, wide = extent_of_piece.py_func(shape, FLOAT32)
-    values: int = FREQUENCIES * (slots * wide + REGISTER // FLOAT32 + rows * wide) + STEP * STEP * rows * wide
-    return values + sums_of(shape)

@@ -10,31 +10,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrptool.kernels.bare import INTEGER, address_at, array_at, item_size, reader
-from lrptool.kernels.jit import kernel
-from lrptool.kernels.near import LINE, prefetch
-from lrptool.kernels.pieces.onward import NOTHING, SINGLE
-from lrptool.kernels.pieces.weigh import weigh_on, weigh_strided
+from lrptool.kernels.compiled.bare import address_at, item_size, pointer_at, reader, set_all
+from lrptool.kernels.compiled.jit import kernel
+from lrptool.kernels.compiled.near import LINE, prefetch
+from lrptool.kernels.compiled.pieces.onward import NOTHING, SINGLE
+from lrptool.kernels.compiled.pieces.weigh import weigh_on, weigh_strided
+from lrptool.kernels.compiled.tiles import extent_of_piece, fill, finish
 from lrptool.kernels.records import PACK, TABLES, WEIGH
-from lrptool.kernels.shapes import extent_of_piece, fill, finish
+from lrptool.kernels.scratch import INTEGER
 
-SLACK = 256
-"""Values a buffer of planes has behind its last one: a tile reads whole registers."""
 _FLAG = np.uint8(0)
 
 _read_pack, _read_weigh = reader(TABLES[PACK]), reader(TABLES[WEIGH])
 
 
-@kernel()
+@kernel
 def list_living(task, frame, item):  # type: ignore[no-untyped-def]
     """Write offsets and numbers of the terms whose plane holds anything to the thread's own; return how many there are.
 
     First come all offsets, behind them numbers: there is room for a product's terms twice.
     """
     slots, taps = task.slots, task.taps
-    alive = array_at(frame.flags + task.flags + item * slots, slots, _FLAG)
-    table = array_at(frame.tables + task.table * INTEGER, slots * taps, slots)
-    own = array_at(frame.terms, 2 * slots * taps, slots)
+    alive = pointer_at(frame.flags + task.flags + item * slots, _FLAG)
+    table = pointer_at(frame.tables + task.table * INTEGER, slots)
+    own = pointer_at(frame.terms, slots)
     count = 0
     for p in range(slots):
         if alive[p] != 0:
@@ -45,20 +44,20 @@ def list_living(task, frame, item):  # type: ignore[no-untyped-def]
     return count
 
 
-@kernel()
+@kernel
 def pick(x, stride, values, rest, count, like):  # type: ignore[no-untyped-def]
     """Let values give way to others where every stride-th of x is not positive; operands are addresses."""
     x, values, rest = (
-        array_at(x, (count - 1) * stride + 1, like),
-        array_at(values, count, like),
-        array_at(rest, count, like),
+        pointer_at(x, like),
+        pointer_at(values, like),
+        pointer_at(rest, like),
     )
     for t in range(count):
         if not x[t * stride] > 0:
             values[t] = rest[t]
 
 
-@kernel()
+@kernel
 def _store_strided(task, frame, values, width, n, channel, rows, place, count, like):  # type: ignore[no-untyped-def]
     """Write a stretch of rows of a tile, `width` apart, to every stride-th place in their maps.
 
@@ -72,13 +71,13 @@ def _store_strided(task, frame, values, width, n, channel, rows, place, count, l
         if task.fill:
             filled = min(span + task.stride_x - 1, task.width - x)
             for below in range(min(task.stride_y, task.height - y)):
-                array_at(out + below * task.width * item, filled, like)[:] = like
+                set_all(out + below * task.width * item, filled, like)
         factor = address_at(frame, task.x, n, skip, like)
         source = values + m * width * item
         weigh_strided(source, factor, task.part, task.accumulate, out, task.stride_x, count, like)
 
 
-@kernel()
+@kernel
 def _store_tile(task, frame, first, width, n, channel, rows, q, end, like):  # type: ignore[no-untyped-def]
     """Write positions [q, end) of a strip's rows, which lie at address `first`, to their places in their maps.
 
@@ -112,17 +111,17 @@ def _store_tile(task, frame, first, width, n, channel, rows, q, end, like):  # t
         begin = stop
 
 
-@kernel()
+@kernel
 def _take_in_turn(source, wide, stride, count, line, like):  # type: ignore[no-untyped-def]
     """Write `count` values of each of `stride` rows, `wide` apart, in turn; operands are addresses."""
-    out = array_at(line, count * stride, like)
+    out = pointer_at(line, like)
     for b in range(stride):
-        row = array_at(source + b * wide * item_size(like), count, like)
+        row = pointer_at(source + b * wide * item_size(like), like)
         for t in range(count):
             out[t * stride + b] = row[t]
 
 
-@kernel()
+@kernel
 def _store_merged(task, frame, first, wide, line, n, block, q, end, like):  # type: ignore[no-untyped-def]
     """Write positions [q, end) of a block's rows, which lie at address `first`, to their places in their maps.
 
@@ -156,7 +155,7 @@ def _store_merged(task, frame, first, wide, line, n, block, q, end, like):  # ty
         begin = stop
 
 
-@kernel()
+@kernel
 def _place(task, q):  # type: ignore[no-untyped-def]
     """Where position q of the steps lands on a map."""
     if task.direct:
@@ -165,7 +164,7 @@ def _place(task, q):  # type: ignore[no-untyped-def]
     return (task.stride_y * u + task.start_y) * task.width + task.stride_x * (q - u * task.cols) + task.start_x
 
 
-@kernel()
+@kernel
 def fetch(task, frame, n, channel, channels, place, count, like):  # type: ignore[no-untyped-def]
     """Ask for what results for a stretch of some channels' maps will meet, while they are computed."""
     size, item = task.height * task.width, item_size(like)
@@ -193,7 +192,7 @@ def fetch(task, frame, n, channel, channels, place, count, like):  # type: ignor
             prefetch(address_at(frame, following.x, n, skip, like), channels, apart, stretch)
 
 
-@kernel()
+@kernel
 def _fetch_results(task, frame, n, channel, channels, q, end, like):  # type: ignore[no-untyped-def]
     """Ask for what results at positions [q, end) will meet: one stretch, or one for every row that a stride leaves."""
     begin = q
@@ -205,25 +204,25 @@ def _fetch_results(task, frame, n, channel, channels, q, end, like):  # type: ig
         begin = stop
 
 
-@kernel()
+@kernel
 def _fetch_terms(source, table, terms, width, like):  # type: ignore[no-untyped-def]
     """Ask for what a column's terms will read from `source` on.
 
     Terms of one row meet the same lines: each asks for one, in turn.
     """
-    offsets, item = array_at(table, terms, terms), item_size(like)
+    offsets, item = pointer_at(table, terms), item_size(like)
     lines = -(-width * item // LINE)
     for k in range(terms):
         prefetch(source + offsets[k] * item + k % lines * LINE, SINGLE, NOTHING, SINGLE)
 
 
-@kernel()
+@kernel
 def _columns_of_strip(task, column, first, met, left):  # type: ignore[no-untyped-def]
     """Return how many columns of a block follow each other in a strip, from one of `met` on; no more than are left."""
     return min(task.strip - (column - first) % task.strip, first + met - column, left)
 
 
-@kernel()
+@kernel
 def _tiles_at_once(task, column, first, met, left):  # type: ignore[no-untyped-def]
     """Return how many tiles fill the strips there is scratch for."""
     tiles = 0
@@ -235,7 +234,7 @@ def _tiles_at_once(task, column, first, met, left):  # type: ignore[no-untyped-d
     return tiles
 
 
-@kernel()
+@kernel
 def _ask(task, frame, n, channel, block, column, rows, width, size, like):  # type: ignore[no-untyped-def]
     """Ask for what a tile's results will meet; maps hardly larger than that lie behind each other anyway."""
     if task.height * task.width > 2 * width and not task.merged:
@@ -243,7 +242,7 @@ def _ask(task, frame, n, channel, block, column, rows, width, size, like):  # ty
         _fetch_results(task, frame, n, channel + block * rows, top, q, min(q + width, size), like)
 
 
-@kernel()
+@kernel
 def _add_up(task, frame, unit, block, column, tiles, first, met, terms, like):  # type: ignore[no-untyped-def]
     """Compute `tiles` tiles, from one of a block and column on, in strips in the thread's own scratch.
 
@@ -279,7 +278,7 @@ def _add_up(task, frame, unit, block, column, tiles, first, met, terms, like):  
             b, c = (b + 1, first) if c == first + met else (b, c)
 
 
-@kernel()
+@kernel
 def _fetch_weights(weights, back, apart, rows, before, some, more, terms, like):  # type: ignore[no-untyped-def]
     """Ask for the weights of the next block, `apart` values on; or of the next chunk, of a block `back` from here."""
     if more:
@@ -291,7 +290,7 @@ def _fetch_weights(weights, back, apart, rows, before, some, more, terms, like):
     prefetch(weights + ahead * item_size(like), SINGLE, NOTHING, some * rows * item_size(like))
 
 
-@kernel()
+@kernel
 def product_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Compute tiles [begin, end): their number counts items, groups, and blocks of channels and columns of positions.
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from lrptool.kernels.bare import address_at, array_at, as_kind, item_size, reader, values_at
-from lrptool.kernels.jit import kernel
-from lrptool.kernels.pieces.onward import NOTHING, SINGLE, fractions_at, hand_on_all
+from lrptool.kernels.compiled.bare import address_at, as_kind, item_size, pointer_at, reader, values_at
+from lrptool.kernels.compiled.jit import kernel
+from lrptool.kernels.compiled.pieces.onward import NOTHING, SINGLE, fractions_at, hand_on_all
+from lrptool.kernels.compiled.rows import weigh_lanes
 from lrptool.kernels.records import TABLES, WEIGH
-from lrptool.kernels.rows import weigh_lanes
 
 _read_weigh = reader(TABLES[WEIGH])
 
 
-@kernel()
+@kernel
 def weigh_strided(values, x, part, accumulate, out, stride, count, like):  # type: ignore[no-untyped-def]
     """Write `count` values to every stride-th place from `out` on, times the part of x; operands are addresses."""
-    span = (count - 1) * stride + 1
-    values, x, out = array_at(values, count, like), array_at(x, span, like), array_at(out, span, like)
+    values, x, out = pointer_at(values, like), pointer_at(x, like), pointer_at(out, like)
     for t in range(count):
         p = t * stride
         value = values[t]
@@ -28,7 +27,7 @@ def weigh_strided(values, x, part, accumulate, out, stride, count, like):  # typ
         out[p] = out[p] + value if accumulate else value
 
 
-@kernel()
+@kernel
 def _weigh_at(task, frame, values, apart, x, x_apart, n, channel, channels, size, begin, count, like):  # type: ignore[no-untyped-def]
     """Do as `weigh_on` but for the tasks that are next, with x at an address; return where the relevance is."""
     skip, step = channel * size + begin, size * item_size(like)
@@ -46,7 +45,7 @@ def _weigh_at(task, frame, values, apart, x, x_apart, n, channel, channels, size
     return target, target_apart
 
 
-@kernel()
+@kernel
 def weigh_on(task, frame, values, apart, n, channel, channels, size, begin, count, like):  # type: ignore[no-untyped-def]
     """Write a stretch of some channels' maps, times the part of x, to where relevance lies and to who reads it next.
 
@@ -61,17 +60,17 @@ def weigh_on(task, frame, values, apart, n, channel, channels, size, begin, coun
         weigh_fractions(first, more, frame, r, far, scratch, n, channel, channels, size, begin, count, like)
 
 
-@kernel()
+@kernel
 def _differ(whole, less, step, out, apart, rows, count, like):  # type: ignore[no-untyped-def]
     """Write what a summand is, the sum without the other one, for `rows` of `count` values; operands are addresses."""
     for m in range(rows):
-        one, other = array_at(whole + m * step, count, like), array_at(less + m * step, count, like)
-        summand = array_at(out + m * apart, count, like)
+        one, other = pointer_at(whole + m * step, like), pointer_at(less + m * step, like)
+        summand = pointer_at(out + m * apart, like)
         for k in range(count):
             summand[k] = one[k] - other[k]
 
 
-@kernel()
+@kernel
 def weigh_fractions(first, tasks, frame, r, far, scratch, n, channel, channels, size, begin, count, like):  # type: ignore[no-untyped-def]
     """Weigh the fractions of a stretch of some channels' maps of relevance, as so many tasks from row `first` on say.
 
@@ -84,10 +83,10 @@ def weigh_fractions(first, tasks, frame, r, far, scratch, n, channel, channels, 
     for k in range(first, first + tasks):
         task = _read_weigh(frame.weighs, k)
         fractions_at(task, frame, n, skip, size, r, far, scratch, apart, channels, count, like)
-        weights = values_at(frame, task.weights, 0, channel, channels, like)
+        weights = values_at(frame, task.weights, 0, channel, like)
         for m in range(channels):
             if weights[m] != as_kind(1, like):
-                s = array_at(scratch + m * apart, count, like)
+                s = pointer_at(scratch + m * apart, like)
                 for i in range(count):
                     s[i] *= weights[m]
         if task.differs:
@@ -100,7 +99,7 @@ def weigh_fractions(first, tasks, frame, r, far, scratch, n, channel, channels, 
         _weigh_at(task, frame, scratch, apart, x, x_apart, n, channel, channels, size, begin, count, like)
 
 
-@kernel()
+@kernel
 def weigh_pieces(row, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Write fractions of r (channels, values), times a weight per channel and the part of x, or add them.
 

@@ -15,14 +15,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from lrptool.kernels.lanes import pointer, size_of
-from lrptool.kernels.shuffles import every_second, in_turn
+from lrptool.kernels.compiled.lanes import pointer, size_of
+from lrptool.kernels.compiled.shuffles import every_second, in_turn
+from lrptool.kernels.shapes import STEP
 from lrptool.kernels.simd import REGISTER
 
-TILE, STEP = 4, 2
-"""Values a tile spans along an axis, and from a tile to the next."""
-FREQUENCIES = TILE * TILE
-"""Products per tile."""
+TILE = 4
+"""Values a tile spans along an axis; products per tile are its square."""
 
 _I64 = ir.IntType(64)
 

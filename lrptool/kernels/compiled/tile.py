@@ -20,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from lrptool.kernels.near import LINE, emit_prefetch
+from lrptool.kernels.compiled.near import LINE, emit_prefetch
 from lrptool.kernels.simd import Simd
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)

@@ -9,39 +9,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrptool.kernels.bare import INTEGER, address_at, array_at, item_size, pointer_at
-from lrptool.kernels.bits import BITS, bits_of, lowest
-from lrptool.kernels.jit import kernel
-from lrptool.kernels.near import prefetch
-from lrptool.kernels.pieces.onward import NOTHING, SINGLE
-from lrptool.kernels.pieces.product import list_living, pick
-from lrptool.kernels.pieces.weigh import weigh_on
-from lrptool.kernels.rows import add_lanes
-from lrptool.kernels.simd import REGISTER, SIMD
-from lrptool.kernels.tile import make_tile
+from lrptool.kernels.compiled.bare import address_at, item_size, pointer_at, set_all
+from lrptool.kernels.compiled.bits import bits_of, lowest
+from lrptool.kernels.compiled.jit import kernel
+from lrptool.kernels.compiled.near import prefetch
+from lrptool.kernels.compiled.pieces.onward import NOTHING, SINGLE
+from lrptool.kernels.compiled.pieces.product import list_living, pick
+from lrptool.kernels.compiled.pieces.weigh import weigh_on
+from lrptool.kernels.compiled.rows import add_lanes
+from lrptool.kernels.compiled.tile import make_tile
+from lrptool.kernels.scratch import BITS, INTEGER, SUMS, values_at_a_time
+from lrptool.kernels.simd import SIMD
 
-_REGISTERS = 11
-"""Sums in registers at a time: as many as leave room, where there are 16, for what is added to them."""
 _UNSIGNED, _ONE = np.uint64(0), np.uint64(1)
 """Numbers that cannot be negative: nothing is asked about an index that is one."""
-_TILE = make_tile(1, _REGISTERS, SIMD, turned=True)
+_TILE = make_tile(1, SUMS, SIMD, turned=True)
+_at_a_time = kernel(values_at_a_time)
 
 
-@kernel()
-def _at_a_time(itemsize):  # type: ignore[no-untyped-def]
-    """Values of a window that are added up at a time."""
-    return _REGISTERS * REGISTER // itemsize
-
-
-@kernel()
+@kernel
 def _list_values(planes, apart, numbers, living, places, room, values, owners, ends, like):  # type: ignore[no-untyped-def]
     """List what is not zero at some neighbouring places of `living` planes, and whose it is; operands are addresses.
 
     A place's list begins `room` entries behind that of the one before. Planes lie `apart` bytes from each other: what
     follows in each of them is asked for, no processor foresees so many.
     """
-    numbers, ends, stretch = array_at(numbers, living, room), array_at(ends, places, _UNSIGNED), BITS * item_size(like)
-    values, owners = array_at(values, places * room, like), array_at(owners, places * room, room)
+    numbers, ends, stretch = pointer_at(numbers, room), pointer_at(ends, _UNSIGNED), BITS * item_size(like)
+    values, owners = pointer_at(values, like), pointer_at(owners, room)
     some = (_ONE << np.uint64(places)) - _ONE
     for v in range(places):
         ends[v] = v * room
@@ -49,7 +43,7 @@ def _list_values(planes, apart, numbers, living, places, room, values, owners, e
         number = numbers[k]
         place = planes + number * apart
         prefetch(place + 2 * stretch, SINGLE, NOTHING, stretch)
-        row, bits = array_at(place, places, like), bits_of(place, like) & some
+        row, bits = pointer_at(place, like), bits_of(place, like) & some
         while bits:
             v = lowest(bits)
             end = ends[v]
@@ -57,12 +51,12 @@ def _list_values(planes, apart, numbers, living, places, room, values, owners, e
             bits &= bits - _ONE
 
 
-@kernel()
+@kernel
 def _add_windows(task, frame, weights, places, values, owners, ends, windows, like):  # type: ignore[no-untyped-def]
     """Add up the windows of some neighbouring places, a part of all windows after the other."""
     item, room = item_size(like), task.slots
     each, numbers = _at_a_time(item), pointer_at(frame.tables, room)
-    ends = array_at(ends, places, room)
+    ends = pointer_at(ends, room)
     for part in range(task.blocks):
         w = pointer_at(weights + part * room * each * item, like)
         for v in range(places):
@@ -72,11 +66,11 @@ def _add_windows(task, frame, weights, places, values, owners, ends, windows, li
                 _TILE(w, source, numbers, whose, ends[v] - begin, NOTHING, pointer_at(out, like), NOTHING)
 
 
-@kernel()
+@kernel
 def _add_to_rows(task, places, ends, windows, ring, first, low, high, like):  # type: ignore[no-untyped-def]
     """Add windows to rows of outputs, as far as these lie in [low, high); the windows' first row is `first`."""
     item, lines = item_size(like), task.channels * (2 if task.split else 1)
-    ends, wide = array_at(ends, places, first), task.wide * item
+    ends, wide = pointer_at(ends, first), task.wide * item
     apart, line = task.blocks * _at_a_time(item) * item, task.chunk * item
     begin, end = max(first, low), min(first + task.kept, high)
     skip, first_row = (begin - first) * lines * line, (begin - low) % task.kept
@@ -91,7 +85,7 @@ def _add_to_rows(task, places, ends, windows, ring, first, low, high, like):  # 
                 row = row + 1 if row + 1 < task.kept else 0
 
 
-@kernel()
+@kernel
 def _store_rows(task, frame, ring, n, low, begin, end, like):  # type: ignore[no-untyped-def]
     """Write rows [begin, end) of outputs to where they belong, and leave zeros."""
     item, lines = item_size(like), task.channels * (2 if task.split else 1)
@@ -105,10 +99,10 @@ def _store_rows(task, frame, ring, n, low, begin, end, like):  # type: ignore[no
                 line = values + c * wide
                 pick(x, SINGLE, line, line + task.channels * wide, task.width, like)
         weigh_on(task, frame, values, wide, n, NOTHING, task.channels, size, y * task.width, task.width, like)
-        array_at(row, lines * task.wide, like)[:] = like
+        set_all(row, lines * task.wide, like)
 
 
-@kernel()
+@kernel
 def scattered_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Compute pieces [begin, end): they count items and bands of `strip` rows of outputs.
 
@@ -127,7 +121,7 @@ def scattered_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-
     ends = owners + BITS * slots * INTEGER
     weights = address_at(frame, task.weights, NOTHING, NOTHING, like)
     numbers = frame.terms + slots * INTEGER
-    array_at(frame.own, ring_size, like)[:] = like
+    set_all(frame.own, ring_size, like)
     for step in range(begin, end):
         n, low = step // bands, step % bands * task.strip
         high, done = min(low + task.strip, task.height), low
@@ -148,15 +142,3 @@ def scattered_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-
                 _add_to_rows(task, places, ends, windows, ring, first, low, high, like)
             u += 1
         _store_rows(task, frame, frame.own, n, low, done, high, like)
-
-
-def values_at_a_time(itemsize: int) -> int:
-    """Return the values of a window that are added up at a time."""
-    values: int = _at_a_time.py_func(itemsize)
-    return values
-
-
-def scratch_of_band(ring: int, window: int, slots: int, itemsize: int) -> int:
-    """Return the values a thread needs for rows of outputs, with windows of so many values, of so many planes."""
-    integers = BITS * (slots + 1) + 1
-    return ring + BITS * (window + slots) + integers * INTEGER // itemsize

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrptool.kernels.bare import address_at, array_at, as_kind, item_size, reader, values_at
-from lrptool.kernels.jit import kernel
+from lrptool.kernels.compiled.bare import address_at, as_kind, item_size, reader, set_all, values_at
+from lrptool.kernels.compiled.jit import kernel
+from lrptool.kernels.compiled.rows import fraction_lanes
 from lrptool.kernels.records import PACK, TABLES
-from lrptool.kernels.rows import fraction_lanes
 
 NOTHING, SINGLE = np.int64(0), np.int64(1)
 """Numbers as arguments: a literal would be part of a kernel's type, and have it compiled once more."""
@@ -15,14 +15,14 @@ NOTHING, SINGLE = np.int64(0), np.int64(1)
 _read_pack = reader(TABLES[PACK])
 
 
-@kernel()
+@kernel
 def fractions_of(task, frame, item, skip, out, count, like):  # type: ignore[no-untyped-def]
     """Write `count` of a task's fractions of one item, from its value `skip` on, to address `out`; see `Fraction`."""
     r = address_at(frame, task.r, item, skip, like)
     fractions_at(task, frame, item, skip, NOTHING, r, NOTHING, out, NOTHING, SINGLE, count, like)
 
 
-@kernel()
+@kernel
 def fractions_at(task, frame, item, skip, size, r, apart, out, out_apart, rows, count, like):  # type: ignore[no-untyped-def]
     """Write a task's fractions of relevance at address `r`, of `rows` maps of a size, from their value `skip` on."""
     den, z, epsilon = _operands(task, frame, item, skip, r, like)
@@ -31,31 +31,23 @@ def fractions_at(task, frame, item, skip, size, r, apart, out, out_apart, rows, 
     _fractions(task, (r, den, z, out), (apart, den_apart, z_apart, out_apart), NOTHING, rows, count, epsilon, like)
 
 
-@kernel()
+@kernel
 def _operands(task, frame, item, skip, r, like):  # type: ignore[no-untyped-def]
     """Return where a fraction's denominators and pre-activations are, and its epsilon; `r` for what it has not."""
     den = address_at(frame, task.den, item, skip, like) if task.normalised else r
     z = address_at(frame, task.z, item, skip, like) if task.where else r
-    epsilon = values_at(frame, task.epsilon, item, 0, 1, like)[0] if task.normalised else like
+    epsilon = values_at(frame, task.epsilon, item, 0, like)[0] if task.normalised else like
     return den, z, epsilon
 
 
-@kernel()
+@kernel
 def _fractions(task, operands, apart, alive, rows, count, epsilon, like):  # type: ignore[no-untyped-def]
     """Write a task's fractions of operands at some addresses; see `fraction_lanes`."""
     form = (task.clip, task.where, task.normalised)
     fraction_lanes(operands, apart, alive, rows, count, epsilon, as_kind(task.coefficient, like), form, like)
 
 
-@kernel()
-def _clear(address, count, like):  # type: ignore[no-untyped-def]
-    """Write zeros."""
-    values = array_at(address, count, like)
-    for k in range(count):
-        values[k] = like
-
-
-@kernel()
+@kernel
 def clear_around(task, plane, y, x, count, like):  # type: ignore[no-untyped-def]
     """Write zeros around a stretch of a map's row in its plane: what lies between it and its neighbours.
 
@@ -63,14 +55,14 @@ def clear_around(task, plane, y, x, count, like):  # type: ignore[no-untyped-def
     last of all.
     """
     if y == 0 and x == 0:
-        _clear(plane, task.top * task.cols + task.left, like)
+        set_all(plane, task.top * task.cols + task.left, like)
     if x + count == task.width:
         end = (task.top + y) * task.cols + task.left + task.width
         following = task.plane_values if y == task.height - 1 else end + task.cols - task.width
-        _clear(plane + end * item_size(like), following - end, like)
+        set_all(plane + end * item_size(like), following - end, like)
 
 
-@kernel()
+@kernel
 def _slot(task, c):  # type: ignore[no-untyped-def]
     """Number of a channel's plane among an item's, where the plane begins, and how far the group's next lies behind."""
     each = task.channels // task.groups
@@ -82,7 +74,7 @@ def _slot(task, c):  # type: ignore[no-untyped-def]
     return number, number * task.plane_values, task.plane_values
 
 
-@kernel()
+@kernel
 def hand_on(task, frame, n, channel, channels, begin, r, apart, x, x_apart, count, like):  # type: ignore[no-untyped-def]
     """Write the fractions of a stretch of some channels' maps of relevance into their planes.
 
@@ -100,14 +92,14 @@ def hand_on(task, frame, n, channel, channels, begin, r, apart, x, x_apart, coun
         low += met
 
 
-@kernel()
+@kernel
 def hand_on_all(first, count, frame, n, channel, channels, begin, r, apart, x, x_apart, values, like):  # type: ignore[no-untyped-def]
     """Do as `hand_on` with `values` of each channel, for `count` records of packing, from row `first` on."""
     for k in range(first, first + count):
         hand_on(_read_pack(frame.packs, k), frame, n, channel, channels, begin, r, apart, x, x_apart, values, like)
 
 
-@kernel()
+@kernel
 def _hand_on(task, frame, n, first, rows, begin, r, apart, x, x_apart, count, like):  # type: ignore[no-untyped-def]
     """Do as `hand_on`, for channels of one group, from the task's channel `first` on."""
     item, size = item_size(like), task.height * task.width

@@ -21,8 +21,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from lrptool.kernels.lanes import Lanes, emit_roomy, pointer, size_of, spread
-from lrptool.kernels.shuffles import every_second, in_turn
+from lrptool.kernels.compiled.lanes import Lanes, emit_roomy, pointer, size_of, spread
+from lrptool.kernels.compiled.shuffles import every_second, in_turn
 
 _I64 = ir.IntType(64)
 _ENTRY = ir.Constant(_I64, 8)

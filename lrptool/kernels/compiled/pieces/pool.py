@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrptool.kernels.bare import INTEGER, address_at, array_at, as_kind, item_size, values_at
-from lrptool.kernels.contest import collect_all, collect_won, compete
-from lrptool.kernels.jit import kernel
-from lrptool.kernels.lanes import copy_lanes
-from lrptool.kernels.pieces.onward import NOTHING, SINGLE, fractions_of
-from lrptool.kernels.pieces.weigh import weigh_on
+from lrptool.kernels.compiled.bare import address_at, as_kind, item_size, pointer_at, set_all, values_at
+from lrptool.kernels.compiled.contest import collect_all, collect_won, compete
+from lrptool.kernels.compiled.jit import kernel
+from lrptool.kernels.compiled.lanes import copy_lanes
+from lrptool.kernels.compiled.pieces.onward import NOTHING, SINGLE, fractions_of
+from lrptool.kernels.compiled.pieces.weigh import weigh_on
+from lrptool.kernels.scratch import INTEGER
 from lrptool.kernels.simd import REGISTER
 
 
-@kernel()
+@kernel
 def _layout(task):  # type: ignore[no-untyped-def]
     """Rows and columns of windows, with room for every place of the last ones and for the whole map.
 
@@ -30,7 +31,7 @@ def _layout(task):  # type: ignore[no-untyped-def]
     return rows, cols
 
 
-@kernel()
+@kernel
 def _lay_out(x, task, padded, phase, rows, cols, like):  # type: ignore[no-untyped-def]
     """Write a map's rows, phase by phase, with −∞ around them: row u of phase a is row u · stride_y + a of the map.
 
@@ -42,15 +43,15 @@ def _lay_out(x, task, padded, phase, rows, cols, like):  # type: ignore[no-untyp
         for u in range(rows):
             y = u * task.stride_y + a - task.top
             row = padded + (a * phase + u * wide) * item
-            values = array_at(row, wide, like)
             if 0 <= y < task.height:
                 copy_lanes(x + y * task.width * item, row + task.left * item, task.width, like)
-                values[: task.left], values[end:] = nothing, nothing
+                set_all(row, task.left, nothing)
+                set_all(row + end * item, wide - end, nothing)
             else:
-                values[:] = nothing
+                set_all(row, wide, nothing)
 
 
-@kernel()
+@kernel
 def _take_out(padded, task, phase, cols, out, like):  # type: ignore[no-untyped-def]
     """Write the map's rows one behind the other: the reverse of `_lay_out`."""
     item = item_size(like)
@@ -60,7 +61,7 @@ def _take_out(padded, task, phase, cols, out, like):  # type: ignore[no-untyped-
         copy_lanes(padded + begin * item, out + y * task.width * item, task.width, like)
 
 
-@kernel()
+@kernel
 def _widen(values, rows, width, out, cols, like):  # type: ignore[no-untyped-def]
     """Write rows of `width` values into rows of `cols`; what lies between stays as it is. Operands are addresses."""
     item = item_size(like)
@@ -68,7 +69,7 @@ def _widen(values, rows, width, out, cols, like):  # type: ignore[no-untyped-def
         copy_lanes(values + y * width * item, out + y * cols * item, width, like)
 
 
-@kernel()
+@kernel
 def _collect(task, relevance, winners, tables, numbers, target, phase, used, like):  # type: ignore[no-untyped-def]
     """Write what every value gets from its windows, laid out as `_lay_out` does; `used` windows of each phase.
 
@@ -76,7 +77,7 @@ def _collect(task, relevance, winners, tables, numbers, target, phase, used, lik
     """
     item, count, stride = item_size(like), task.kernel_y * task.kernel_x, task.stride_x
     each = count + task.stride_y * stride + 1
-    shifts, kinds = tables + each * INTEGER, array_at(tables + 2 * each * INTEGER, each, each)
+    shifts, kinds = tables + each * INTEGER, pointer_at(tables + 2 * each * INTEGER, each)
     named = numbers + count * item
     # One register holds the values of both phases of a stride of two; others have a turn for each phase. What the last
     # register writes beyond its phase is written again with the next, or behind all of them, where there is room.
@@ -92,7 +93,7 @@ def _collect(task, relevance, winners, tables, numbers, target, phase, used, lik
                 collect_all(relevance, winners, shifts, named, low, middle, high, place, used, stride, like)
 
 
-@kernel()
+@kernel
 def _route_together(task, frame, begin, end, tables, numbers, like):  # type: ignore[no-untyped-def]
     """Route maps [begin, end) in one go: small maps one behind the other make loops of a decent length."""
     rows, cols = _layout(task)
@@ -110,7 +111,7 @@ def _route_together(task, frame, begin, end, tables, numbers, like):  # type: ig
     winners = spread + held * item
     joined = winners + held * item
     relevance, won = spread + lead * item, winners + lead * item
-    array_at(spread, held, like)[:] = like
+    set_all(spread, held, like)
     for step in range(begin, end):
         n, plane, at = step // task.planes, step % task.planes, step - begin
         x = address_at(frame, task.x, n, plane * size, like)
@@ -129,13 +130,13 @@ def _route_together(task, frame, begin, end, tables, numbers, like):  # type: ig
             _take_out(values, task, phase, cols, address_at(frame, task.out, n, plane * size, like), like)
 
 
-@kernel()
+@kernel
 def _put_back(task, frame, step, like):  # type: ignore[no-untyped-def]
     """Route one map of windows of a single value: there is nobody to compete with."""
     size, windows, wide = task.height * task.width, task.out_height * task.out_width, task.out_width
     n, plane = step // task.planes, step % task.planes
-    r, whole = values_at(frame, task.r, n, plane * windows, windows, like), array_at(frame.own, size, like)
-    whole[:] = like
+    r, whole = values_at(frame, task.r, n, plane * windows, like), pointer_at(frame.own, like)
+    set_all(frame.own, size, like)
     for v in range(task.out_height):
         y = v * task.stride_y - task.top
         if 0 <= y < task.height:
@@ -146,7 +147,7 @@ def _put_back(task, frame, step, like):  # type: ignore[no-untyped-def]
     weigh_on(task, frame, frame.own, NOTHING, n, plane, SINGLE, size, NOTHING, size, like)
 
 
-@kernel()
+@kernel
 def route_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Hand relevance r (planes, out_height, out_width) of maps [begin, end) to each window's first maximum of x.
 
@@ -164,21 +165,21 @@ def route_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
         _route_together(task, frame, first, last, tables, numbers, like)
 
 
-@kernel()
+@kernel
 def _spread(task, s, scratch, tables, numbers, out, like):  # type: ignore[no-untyped-def]
     """Fill a map with the sum of the values of the windows that hold each position; operands are addresses."""
     rows, cols = _layout(task)
     phase, item = rows * cols * task.stride_x, item_size(like)
     lead = (task.kernel_y - 1) // task.stride_y * cols + (task.kernel_x - 1) // task.stride_x
     wide = scratch + (task.stride_y * phase + REGISTER) * item
-    array_at(wide, lead + rows * cols, like)[:] = like
+    set_all(wide, lead + rows * cols, like)
     relevance = wide + lead * item
     _widen(s, task.out_height, task.out_width, relevance, cols, like)
     _collect(task, relevance, NOTHING, tables, numbers, scratch, phase, rows * cols, like)
     _take_out(scratch, task, phase, cols, out, like)
 
 
-@kernel()
+@kernel
 def spread_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
     """Spread fractions of r (planes, out_height, out_width) of maps [begin, end), times `factor`, over their windows.
 
@@ -188,7 +189,7 @@ def spread_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def
     size, windows, item = task.height * task.width, task.out_height * task.out_width, item_size(like)
     spread = frame.own + windows * item
     scratch = spread + size * item
-    s, factor = array_at(frame.own, windows, like), values_at(frame, task.factor, 0, 0, windows, like)
+    s, factor = pointer_at(frame.own, like), values_at(frame, task.factor, 0, 0, like)
     single = windows == 1 and task.kernel_y >= task.top + task.height and task.kernel_x >= task.left + task.width
     tables = address_at(frame, task.tables, 0, 0, like)
     numbers = address_at(frame, task.numbers, 0, 0, like)
@@ -198,7 +199,7 @@ def spread_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def
         for k in range(windows):
             s[k] *= factor[k]
         if single:
-            array_at(spread, size, like)[:] = s[0]
+            set_all(spread, size, s[0])
         else:
             _spread(task, frame.own, scratch, tables, numbers, spread, like)
         weigh_on(task, frame, spread, NOTHING, n, plane, SINGLE, size, NOTHING, size, like)

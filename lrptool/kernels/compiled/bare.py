@@ -11,17 +11,15 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, types
+from numba import types
 from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
 
-from lrptool.kernels.jit import kernel
-from lrptool.kernels.lanes import size_of
+from lrptool.kernels.compiled.jit import kernel
+from lrptool.kernels.compiled.lanes import size_of
 from lrptool.kernels.records import SPOT
 
 _I64 = ir.IntType(64)
-INTEGER = 8
-"""Bytes of an entry in a table of offsets."""
 
 
 def reader(record: np.dtype[Any]) -> Any:
@@ -66,23 +64,25 @@ def pointer_at(typingctx, address, like):  # type: ignore[no-untyped-def]  # noq
     return types.CPointer(like)(types.int64, like), generate
 
 
-@kernel()
-def array_at(address, size, like):  # type: ignore[no-untyped-def]
-    """Return `size` values from an address on as an array; not for handing on."""
-    return carray(pointer_at(address, like), (size,))
+@kernel
+def set_all(address, count, value):  # type: ignore[no-untyped-def]
+    """Write a value `count` times."""
+    values = pointer_at(address, value)
+    for k in range(count):
+        values[k] = value
 
 
 _read_spot = reader(SPOT)
 
 
-@kernel()
+@kernel
 def address_at(frame, place, item, skip, like):  # type: ignore[no-untyped-def]
     """Return where value `skip` of an item lies, of a place by its number."""
     spot = _read_spot(frame.spots, place)
     return spot.address + item * spot.apart + skip * item_size(like)
 
 
-@kernel()
-def values_at(frame, place, item, skip, size, like):  # type: ignore[no-untyped-def]
-    """Return `size` values of a place's item, from its value `skip` on, as an array; not for handing on."""
-    return array_at(address_at(frame, place, item, skip, like), size, like)
+@kernel
+def values_at(frame, place, item, skip, like):  # type: ignore[no-untyped-def]
+    """Return a pointer to value `skip` of a place's item."""
+    return pointer_at(address_at(frame, place, item, skip, like), like)
