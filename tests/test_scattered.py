@@ -137,16 +137,16 @@ def test_only_channels_with_relevance_have_denominators(preset: str, start: str)
     last = step_of(program, "classes").layer
     assert last is not None
     assert last.few
-    assert last.denominators
-    assert not set(last.denominators.values()) & set(program.forward(x))
+    assert last.denominators.names
+    assert not set(last.denominators.names.values()) & set(program.forward(x))
     other = step_of(program, "conv2").layer
     assert other is not None
-    assert set(other.denominators.values()) & set(program.forward(x))
+    assert set(other.denominators.names.values()) & set(program.forward(x))
     wanted = explained(program, x, start, keep=["relu1"])
     found = explained(program, x, start)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-6 * np.abs(wanted).max())
     few = last.missing(program.forward(x), np.float32, np.array([1, 4]))
-    for number, name in last.denominators.items():
+    for number, name in last.denominators.names.items():
         values, dead = few[name], np.delete(np.arange(CLASSES), [1, 4])
         np.testing.assert_array_equal(values[:, dead], 1)
         xs, z = last.operands(program.forward(x))

@@ -122,7 +122,7 @@ class Compiler:
             sparse=self._sparse.get(node.outputs[0], False),
         )
         few = isinstance(linear, ConvMap) and linear.single and self._apart.get(node.outputs[0], False)
-        denominators, rests = spell_denominators(node, step, graph, None if few else self.beside, rectified)
+        denominators = spell_denominators(node, step, graph, None if few else self.beside, rectified)
         layer = Layer(
             step,
             inputs,
@@ -131,13 +131,12 @@ class Compiler:
             reads_input(step.shares),
             (rectified or node.outputs[0]) if reads_output(step.shares) else None,
             denominators,
-            rests,
-            rectified if rests else None,
+            rectified if denominators.rests else None,
             few,
         )
         x_names = inputs if layer.reads_input else ()
         z_names = tuple(name for name in (layer.preactivation, layer.rectified) if name)
-        reads = (*x_names, *z_names, *(name for name in denominators.values() if name in self.beside.like))
+        reads = (*x_names, *z_names, *(name for name in denominators.names.values() if name in self.beside.like))
         terms = [term.x for share in step.shares for term in share.terms]
         vanishes = all(x in ("all", "pos", "neg") for x in terms)
         add_to = None if step.fused is None else partial(layer.add_to, step.fused)

@@ -5,7 +5,8 @@ layer itself. What does not depend on the picture is computed once and added as 
 
 Positive and negative contributions add up to the pre-activation z. Where relevance arrives only at z > 0, two products
 need not be computed: P = z − N, a sum of what is not negative, and, of inputs of either sign,
-P = ½ (z + Σ |w| |x| + |b|), likewise. Neither loses digits; N as z − P would.
+2 P = z + Σ |w| |x| + |b|, likewise. Neither loses digits; N as z − P would. The walk divides twice the relevance by
+2 P: onnxruntime adds z to the product in one go, and halving would be a pass over large maps.
 """
 
 from __future__ import annotations
@@ -27,6 +28,25 @@ _ALL, _POS, _NEG = WeightPart("all"), WeightPart("pos"), WeightPart("neg")
 _ITSELF = Term("all", _ALL)
 _RAISING, _LOWERING = {("pos", _POS), ("neg", _NEG)}, {("pos", _NEG), ("neg", _POS)}
 """Contributions that raise an output, and those that lower it."""
+
+
+@dataclass(slots=True)
+class Denominators:
+    """What is known of the denominators of a layer that depend on the picture.
+
+    Parameters
+    ----------
+    names : dict of int to str
+        What they are called among the activations, by number of share.
+    rests : dict of int to int
+        Shares whose denominator is what that of another share leaves of the pre-activation.
+    doubled : set of int
+        Shares of whose denominators the activations have twice as much.
+    """
+
+    names: dict[int, str] = field(default_factory=dict)
+    rests: dict[int, int] = field(default_factory=dict)
+    doubled: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -70,11 +90,11 @@ def denominator_name(node: Node, number: int) -> str:
 
 def spell_denominators(
     node: Node, step: ShareStep, graph: Graph, beside: Beside | None, rectified: str | None
-) -> tuple[dict[int, str], dict[int, int]]:
-    """Add denominators that depend on the picture to what is computed beside the network.
+) -> Denominators:
+    """Add denominators that depend on the picture to what is computed beside the network; return what they are.
 
-    Return their names by number of share, and which are what another share's denominator leaves of the pre-activation:
-    the walk forms those itself. So it does with all of other layers than convolutions.
+    The walk itself forms those that another share's leaves of the pre-activation, and all of other layers than
+    convolutions.
 
     Parameters
     ----------
@@ -85,24 +105,29 @@ def spell_denominators(
     """
     names = {k: denominator_name(node, k) for k, share in enumerate(step.shares) if depends_on_picture(share)}
     if node.op != "Conv" or beside is None:
-        return names, {}
+        return Denominators(names)
     rests = {
         number: other
         for number, other in itertools.permutations(names, 2)
         if rectified and _complete(step.shares[number], step.shares[other], step)
     }
+    doubled = {number for number in names if rectified and _raises(step.shares[number], step)}
     for number in names.keys() - rests.keys():
-        share = step.shares[number]
-        if rectified and _parts(share) == _RAISING and _has_bias(share, _POS, step):
-            _spell_halves(node, names[number], graph, beside, rectified)
+        if rectified and number in doubled:
+            _spell_twice(node, names[number], graph, beside, rectified)
         else:
             names[number] = _spell(node, number, step, graph, beside)
-    return names, rests
+    return Denominators(names, rests, doubled - rests.keys())
 
 
 def _parts(share: Share) -> set[tuple[str, WeightPart]]:
     """Parts of input and weights whose products are added up; nothing where one is subtracted."""
     return {(term.x, term.w) for term in share.terms} if all(term.sign > 0 for term in share.terms) else set()
+
+
+def _raises(share: Share, step: ShareStep) -> bool:
+    """Whether a share's denominator is all that raised an output, of inputs of either sign."""
+    return _parts(share) == _RAISING and _has_bias(share, _POS, step)
 
 
 def _has_bias(share: Share, part: WeightPart, step: ShareStep) -> bool:
@@ -118,16 +143,13 @@ def _complete(share: Share, other: Share, step: ShareStep) -> bool:
     return (signed or plain) and _has_bias(share, _POS, step) and _has_bias(other, _NEG, step)
 
 
-def _spell_halves(node: Node, name: str, graph: Graph, beside: Beside, rectified: str) -> None:
-    """Add what raised the output, of inputs of either sign, as half of the pre-activation and of all sizes."""
+def _spell_twice(node: Node, name: str, graph: Graph, beside: Beside, rectified: str) -> None:
+    """Add twice what raised the output, of inputs of either sign, as the sum of the pre-activation and all sizes."""
     x, w = node.inputs[0], node.inputs[1]
     sizes = beside.write("Abs", (x,), f"{x}/abs")
-    halves = [
-        beside.constant(f"{constant}/half", 0.5 * np.abs(graph.constants[constant])) for constant in node.inputs[1:]
-    ]
-    product = beside.write("Conv", (sizes, *halves), f"{node.outputs[0]}/abs·{w}", **node.attributes)
-    half = beside.write("Mul", (rectified, beside.constant("/half", np.full((), 0.5))), f"{rectified}/half")
-    beside.like[beside.write("Add", (product, half), name)] = node.outputs[0]
+    constants = [beside.constant(f"{constant}/abs", np.abs(graph.constants[constant])) for constant in node.inputs[1:]]
+    product = beside.write("Conv", (sizes, *constants), f"{node.outputs[0]}/abs·{w}", **node.attributes)
+    beside.like[beside.write("Add", (product, rectified), name)] = node.outputs[0]
 
 
 def _spell(node: Node, number: int, step: ShareStep, graph: Graph, beside: Beside) -> str:

@@ -56,6 +56,8 @@ class Operands:
         One per share.
     rests : set of int
         Shares whose denominator is what the one that is here leaves of z, no less than nothing.
+    doubled : set of int
+        Shares whose denominator is here twice, and whose ε is.
     """
 
     r: Place
@@ -63,6 +65,7 @@ class Operands:
     denominators: Sequence[Place]
     epsilons: Sequence[Place]
     rests: AbstractSet[int] = frozenset()
+    doubled: AbstractSet[int] = frozenset()
 
 
 class FusedStep:
@@ -184,5 +187,5 @@ class FusedStep:
             clip=self._stabiliser.clip,
             normalised=share.normalised,
             where=REST if number in operands.rests else _WHERE[share.where] if share.normalised else EVERYWHERE,
-            coefficient=coefficient,
+            coefficient=coefficient * (2 if number in operands.doubled else 1),
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from lrptool.engine.denominators import Denominators
 from lrptool.engine.fused import FusedStep, Operands
 from lrptool.engine.shares import ShareStep
 from lrptool.kernels import MEMORY, Place
@@ -32,11 +33,9 @@ class Layer:
         Whether its inputs are looked at.
     preactivation : str or None
         The tensor that serves as pre-activation, where that is looked at.
-    denominators : mapping of int to str
-        Names of denominators that depend on the picture, by number of share. Other shares divide by the pre-activation
-        itself or by what no picture changes.
-    rests : mapping of int to int
-        Shares whose denominator is what that of another share leaves of the pre-activation.
+    denominators : Denominators
+        Those that depend on the picture. Other shares divide by the pre-activation itself or by what no picture
+        changes.
     rectified : str or None
         The ReLU's output that serves as pre-activation there.
     few : bool
@@ -49,14 +48,15 @@ class Layer:
     output_shape: tuple[int, ...]
     reads_input: bool
     preactivation: str | None
-    denominators: Mapping[int, str]
-    rests: Mapping[int, int]
+    denominators: Denominators
     rectified: str | None
     few: bool = False
 
     def redistribute(self, relevances: Sequence[Values], activations: Activations) -> tuple[Values, ...]:
         """Return the relevance of every input, given that of the output."""
-        given = {number: activations[name] for number, name in self.denominators.items() if name in activations}
+        names = self.denominators.names
+        given = {number: activations[name] for number, name in names.items() if name in activations}
+        given |= {number: 0.5 * given[number] for number in self.denominators.doubled & given.keys()}
         xs, z = self.operands(activations)
         return self.step(xs, z, relevances[0], given)
 
@@ -72,8 +72,8 @@ class Layer:
         """
         found: dict[str, Values] = {}
         for number, share in enumerate(self.step.shares):
-            name = self.denominators.get(number)
-            if number in self.rests:
+            name = self.denominators.names.get(number)
+            if number in self.denominators.rests:
                 continue
             computed = name is None or name in activations
             if computed and not (self.step.relative and share.normalised):
@@ -108,12 +108,14 @@ class Layer:
         """Add the tasks that do the same as `redistribute`."""
         r, z = arriving[0], self.rectified or self.preactivation
         numbers = range(len(self.step.shares))
+        rests = self.denominators.rests
         operands = Operands(
             r=r,
             z=placing.activation(z) if z else r,
-            denominators=[self._denominator(self.rests.get(number, number), placing, r) for number in numbers],
-            rests=self.rests.keys(),
+            denominators=[self._denominator(rests.get(number, number), placing, r) for number in numbers],
+            rests=rests.keys(),
             epsilons=[self._epsilon_place(number, placing) for number in numbers],
+            doubled=self.denominators.doubled,
         )
         for k, name in enumerate(self.inputs):
             out, accumulate = placing.into(name)
@@ -129,14 +131,15 @@ class Layer:
         """Where a share's ε lies."""
         if self.step.relative:
             return placing.schedule.named(self._epsilon(number), 1)
-        return placing.schedule.hold(self.step.epsilons(np.zeros((1, 1), placing.schedule.dtype), 1))
+        epsilon = self.step.epsilons(np.zeros((1, 1), placing.schedule.dtype), 1)
+        return placing.schedule.hold(2 * epsilon if number in self.denominators.doubled else epsilon)
 
     def _denominator(self, number: int, placing: Placing, r: Place) -> Place:
         """Where a share's denominator lies."""
         if not self.step.shares[number].normalised:
             return r
-        if number in self.denominators:
-            return placing.schedule.named(self.denominators[number], placing.values(self.output))
+        if number in self.denominators.names:
+            return placing.schedule.named(self.denominators.names[number], placing.values(self.output))
         if self.preactivation is not None and self.step.divides_by_preactivation(number):
             return placing.activation(self.preactivation)
         like = self._like(placing.schedule.dtype)

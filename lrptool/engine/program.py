@@ -118,8 +118,8 @@ class Program:
             for k, name in enumerate(node.inputs)
             if name in self.graph.constants
         ]
-        layers = [step for step in self.steps if step.layer is not None and step.layer.few and step.layer.denominators]
-        read = {name for step in layers for name in step.node.inputs}
+        asked = [step for step in self.steps if step.layer and step.layer.few and step.layer.denominators.names]
+        read = {name for step in asked for name in step.node.inputs}
         return frozenset(name for name, _ in uses) - {name for name, packed in uses if not packed} - read
 
     def forward(self, x: Values) -> Activations:
