@@ -83,6 +83,14 @@ def test_code_that_needs_numba_is_not_kept() -> None:
 
     assert parts.whole_of(whole, (), "whole") is None
 
+    here = ctypes.CFUNCTYPE(ctypes.c_int64)(lambda: 0)
+
+    @kernel
+    def knows_an_address():  # type: ignore[no-untyped-def]
+        here()
+
+    assert parts.whole_of(knows_an_address, (), "whole") is None
+
 
 CHANGED = """
 import json
@@ -142,7 +150,8 @@ import sys
 import numpy as np
 import os
 import lrptool.kernels.compiled.build as build
-os.cpu_count = lambda: 1  # else another process might keep code
+import lrptool.kernels.beside as beside
+beside.cores = lambda: 1  # else another process might keep code
 build.WHOLE_OF = None
 import lrptool
 x = np.random.default_rng(0).random((1, 1, 28, 28)).astype(np.float32)

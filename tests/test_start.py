@@ -266,36 +266,92 @@ def test_kept_code_runs_without_the_compiler() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def started(folder: Path) -> bool:
+def started(folder: Path, key: str = machine_code.KEY) -> bool:
     """Whether another process compiles into a folder."""
-    with beside.beside(folder, "forward_dense", np.dtype(np.float64)) as process:
-        process.wait()
+    with beside.beside(folder, key, "forward_dense", np.dtype(np.float64)) as compiling:
+        compiling.wait()
     return any(folder.iterdir())
 
 
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside, "cores", lambda: 2)
+
+
+@pytest.mark.usefixtures("two_cores")
 def test_another_process_compiles_beside_this_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-    assert not started(tmp_path)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    for executable in ("", None, str(tmp_path / "no python"), str(tmp_path / "python3")):
+    for executable in ("", None, str(tmp_path / "no python"), str(tmp_path / "python3"), "python\0"):
         with monkeypatch.context() as patch:
             patch.setattr(sys, "executable", executable)
             assert not started(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "frozen", True, raising=False)
         assert not started(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(beside, "cores", lambda: 1)
+        assert not started(tmp_path)
+    assert not started(tmp_path, "of other sources")
+    monkeypatch.setattr(sys, "path", ["", tmp_path, *sys.path])
     assert started(tmp_path)
     code = Counting(tmp_path)
     product(code)
     assert code.made == 0
 
 
+@pytest.mark.usefixtures("two_cores")
+def test_it_takes_nothing_from_the_current_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    current, folder = tmp_path / "current", tmp_path / "code"
+    folder.mkdir()
+    (current / "lrptool").mkdir(parents=True)
+    trap = f"open({str(tmp_path / 'sprung')!r}, 'w').close()"
+    for name in ("numba.py", "numpy.py", "lrptool/__init__.py"):
+        (current / name).write_text(trap)
+    monkeypatch.chdir(current)
+    assert started(folder)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.usefixtures("two_cores")
 def test_what_is_compiled_beside_is_given_up_with_the_rest(tmp_path: Path) -> None:
-    begun = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), beside.beside(tmp_path, "products", np.dtype(np.float64)):
+    context, begun = beside.beside(tmp_path, machine_code.KEY, "products", np.dtype(np.float64)), time.monotonic()
+    with pytest.raises(KeyboardInterrupt), context as compiling:
         raise KeyboardInterrupt
+    assert compiling.process is not None
     assert time.monotonic() - begun < 2
     assert not list(tmp_path.iterdir())
+
+
+def test_code_is_not_kept_where_sources_have_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(machine_code, "_sources_key", lambda: "edited")
+    product(MachineCode(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_code_of_another_kernel_is_not_taken_for_it(tmp_path: Path) -> None:
+    product(Counting(tmp_path), np.float32)
+    (path,) = tmp_path.iterdir()
+    path.rename(tmp_path / path.name.replace("32", "64", 1))
+    code = Counting(tmp_path)
+    product(code, np.float64)
+    assert code.made == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="this system does not fork")
+def test_a_lock_that_another_thread_holds_is_not_inherited() -> None:
+    code = machine_code.MACHINE_CODE
+    with code._lock:
+        held = code._lock
+        code.renew()
+        assert not code._lock.locked()
+    assert code._lock is not held
+
+
+def test_kernels_that_are_not_to_be_compiled_are_a_mistake(tmp_path: Path) -> None:
+    _, said = begin(tmp_path / "cache", tmp_path / "out", NUMBA_DISABLE_JIT="1").communicate(timeout=PATIENCE)
+    assert said.splitlines()[-2:] == [
+        "lrptool: error: NUMBA_DISABLE_JIT: kernels cannot run without being compiled",
+        "  hint: unset NUMBA_DISABLE_JIT",
+    ]
 
 
 def test_the_folder_depends_on_sources_compiler_and_instructions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import lrptool
 from lrptool.kernels.compiled.bare import as_kind
+from lrptool.kernels.compiled.jit import FLAGS
 from lrptool.kernels.compiled.rows import fraction_lanes, weigh_lanes
 from tests.onnxnets import model, node, save
 
@@ -18,12 +19,12 @@ COUNT = 64
 RNG = np.random.default_rng(0)
 
 
-@numba.njit
+@numba.njit(**FLAGS)
 def weigh(operands, count, part, accumulate, like):  # type: ignore[no-untyped-def]
     weigh_lanes(operands, (0, 0, 0, 0), 1, count, part, accumulate, like)
 
 
-@numba.njit
+@numba.njit(**FLAGS)
 def divide(operands, count, clip, where, normalised, like):  # type: ignore[no-untyped-def]
     epsilon, coefficient = as_kind(0.1, like), as_kind(0.7, like)
     fraction_lanes(operands, (0, 0, 0, 0), 0, 1, count, epsilon, coefficient, (clip, where, normalised), like)

@@ -185,7 +185,7 @@ def test_a_team_does_the_work_once(threads: int) -> None:
 
 
 def test_there_are_threads_for_several_who_lead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrptool.kernels.team._cores", lambda: 4)
+    monkeypatch.setattr("lrptool.kernels.team.cores", lambda: 4)
     team = Team()
     counted(team, 1, 10)
     assert team._threads == 0

@@ -57,7 +57,7 @@ class Operands:
     rests : set of int
         Shares whose denominator is what the one that is here leaves of z, no less than nothing.
     doubled : set of int
-        Shares whose denominator is here twice, and whose ε is.
+        Shares whose denominator and ε are twice as large here.
     """
 
     r: Place

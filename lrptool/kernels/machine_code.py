@@ -2,7 +2,7 @@
 
 Importing what compiles kernels takes longer than most pictures; so nothing of it is, unless there is no code yet. Where
 files lie depends on the source of all kernels, on numba's version and on the vector instructions in use. Files are
-written whole and begin with a checksum: what cannot be used is compiled again.
+written whole and begin with a checksum: what is damaged is compiled again.
 """
 
 from __future__ import annotations
@@ -28,23 +28,29 @@ from lrptool.files import replacing
 from lrptool.kernels.beside import beside
 from lrptool.kernels.simd import SIMD
 from lrptool.resources import user_cache
+from lrptool.version import VERSION
 
 _INTEGERS = {"run": 7, "products": 4, "forward_dense": 10}
 """Kernels, and their arguments behind `like`: integers and addresses, all int64."""
 _CALLED = {"run": ("products",)}
 """Kernels that others call, as functions of C: compiling can be shared among processes."""
 _WAY_BACK = "run"
+SYMBOLS = "lrptool_"
+"""How names of kernels in object code begin."""
 _CHECK = 4
 """Bytes of the checksum that a file begins with."""
-_TUNING = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT")
+_TUNING = [
+    f"NUMBA_{name}" for name in ("CPU_NAME", "CPU_FEATURES", "OPT", "ENABLE_AVX", "LOOP_VECTORIZE", "SLP_VECTORIZE")
+]
 """What has numba compile other code."""
+_COMPILERS = ("numba", "llvmlite")
 
 Function = Callable[..., int]
 
 
-def _version_of_numba() -> bytes:
-    """What tells numba's versions apart, without importing it, or what reads metadata of packages, which takes long."""
-    found = find_spec("numba")
+def _version_of(package: str) -> bytes:
+    """What tells versions apart, without importing them, or what reads metadata of packages, which takes long."""
+    found = find_spec(package)
     folder = Path(found.origin).parent if found is not None and found.origin is not None else Path()
     with suppress(OSError):
         return (folder / "_version.py").read_bytes()
@@ -52,11 +58,17 @@ def _version_of_numba() -> bytes:
 
 
 def _sources_key() -> str:
-    """Hash of all kernels' source, of numba's version and of the vector instructions in use."""
-    digest = hashlib.sha256(_version_of_numba() + SIMD.name.encode())
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(source.name.encode() + source.read_bytes())
+    """Hash of all kernels' source, of the compilers' versions and of the vector instructions in use."""
+    digest = hashlib.sha256(f"{VERSION} {SIMD.name}".encode())
+    for package in _COMPILERS:
+        digest.update(_version_of(package))
+    here = Path(__file__).parent
+    for source in sorted(here.rglob("*.py")):
+        digest.update(source.relative_to(here).as_posix().encode() + source.read_bytes())
     return digest.hexdigest()[:16]
+
+
+KEY = _sources_key()
 
 
 def _own_temporary() -> Path | None:
@@ -76,7 +88,7 @@ def _usable_cache() -> Path | None:
             folder = find()
             if folder is None:
                 continue
-            folder = folder / "kernels" / _sources_key()
+            folder = folder / "kernels" / KEY
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 return folder
@@ -98,6 +110,10 @@ class MachineCode:
         self.folder = folder
         self._functions: dict[tuple[str, np.dtype[Any]], Function] = {}
         self._engines: list[Any] = []
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin with a lock that nobody holds: a child's, whoever held the parent's when it was forked."""
         self._lock = threading.Lock()
 
     def function(self, name: str, dtype: DTypeLike) -> Function:
@@ -126,7 +142,8 @@ class MachineCode:
         from lrptool.kernels.compiled.build import code_of  # noqa: PLC0415  (imports the compiler)
 
         code = code_of(name, dtype, _INTEGERS[name])
-        if code is not None:
+        # Sources may have changed since this process began.
+        if code is not None and _sources_key() == KEY:
             self._write(name, dtype, code)
         return code
 
@@ -139,10 +156,10 @@ class MachineCode:
             codes |= self._make_all(missing, dtype)
         address = 0
         for each in names:
-            code = codes[each]
-            address = self._own_way(each, dtype) if code is None else self._load(code, f"{each}_{dtype}")
-            # By this name those find it that call it.
-            llvm.add_symbol(f"{each}_{dtype}", address)
+            code, symbol = codes[each], f"{SYMBOLS}{each}_{dtype}"
+            address = self._own_way(each, dtype) if code is None else self._load(code, symbol)
+            if each != name:
+                llvm.add_symbol(symbol, address)  # by which those find it that call it
         kinds = [ctypes.c_int64] * _INTEGERS[name]
         return ctypes.CFUNCTYPE(ctypes.c_int64, np.ctypeslib.as_ctypes_type(dtype), *kinds)(address)
 
@@ -150,7 +167,7 @@ class MachineCode:
         """Compile kernels: the last in this process, others, where they can be kept, at the same time."""
         *others, own = names
         with ExitStack() as stack:
-            processes = [stack.enter_context(beside(self.folder, each, dtype)) for each in others]
+            processes = [stack.enter_context(beside(self.folder, KEY, each, dtype)) for each in others]
             codes = {own: self.make(own, dtype)}
             for each, process in zip(others, processes, strict=True):
                 process.wait()
@@ -180,9 +197,10 @@ class MachineCode:
         if self.folder is None:
             return None
         with suppress(OSError):
-            contents = self._path(self.folder, name, dtype).read_bytes()
+            path = self._path(self.folder, name, dtype)
+            contents = path.read_bytes()
             check, code = contents[:_CHECK], contents[_CHECK:]
-            if code and check == _checksum(code):
+            if check == _checksum(path, code):
                 return code
         return None
 
@@ -190,8 +208,9 @@ class MachineCode:
         """Keep code, the whole file or none; what cannot be kept is compiled next time."""
         if self.folder is None:
             return
-        with suppress(Exception), replacing(self._path(self.folder, name, dtype), force=True) as stream:
-            stream.write(_checksum(code) + code)
+        path = self._path(self.folder, name, dtype)
+        with suppress(Exception), replacing(path, force=True) as stream:
+            stream.write(_checksum(path, code) + code)
 
     @staticmethod
     def _path(folder: Path, name: str, dtype: np.dtype[Any]) -> Path:
@@ -202,11 +221,14 @@ class MachineCode:
         return folder / f"{name}-{dtype}-{key[:16]}"
 
 
-def _checksum(code: bytes) -> bytes:
-    return zlib.crc32(code).to_bytes(_CHECK, "big")
+def _checksum(path: Path, code: bytes) -> bytes:
+    """Return a checksum of the code and of what it is for."""
+    return zlib.crc32(path.name.encode() + code).to_bytes(_CHECK, "big")
 
 
 MACHINE_CODE = MachineCode(_usable_cache())
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=MACHINE_CODE.renew)
 
 
 def is_compiled() -> bool:

@@ -57,7 +57,7 @@ class Team:
         gate = counters(2)
         if threads > 1:
             # Others may lead at the same time: there are enough who help for all of them to use every core.
-            self._grow(max(threads, _cores()) - 1)
+            self._grow(max(threads, cores()) - 1)
         arguments = (*arguments, gate.ctypes.data)
         work = _Work(kernel, arguments, (keeps, gate))
         for _ in range(threads - 1):
@@ -94,8 +94,8 @@ def counters(count: int) -> NDArray[np.int64]:
     return np.zeros(count * APART // np.int64().itemsize, np.int64)
 
 
-def _cores() -> int:
-    """Processors this process may use."""
+def cores() -> int:
+    """Return the number of processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -111,7 +111,7 @@ _WISH = _Wish()
 
 def get_threads() -> int:
     """Return the number of threads the calling thread's kernels use."""
-    return _WISH.count or _cores()
+    return _WISH.count or cores()
 
 
 def set_threads(count: int) -> None:

@@ -12,6 +12,7 @@ from lrptool.kernels.compiled.jit import FLAGS, WHOLE_OF
 from lrptool.kernels.compiled.pieces.dense import forward_dense
 from lrptool.kernels.compiled.products import products
 from lrptool.kernels.compiled.region import run
+from lrptool.kernels.machine_code import SYMBOLS
 
 _ENTRIES = {"run": run, "products": products, "forward_dense": forward_dense}
 _OWN_WAY: list[Any] = []
@@ -19,7 +20,7 @@ _OWN_WAY: list[Any] = []
 
 
 def code_of(name: str, dtype: np.dtype[Any], integers: int) -> bytes | None:
-    """Return the object code of a kernel as a function of C: int64 name_dtype(like, int64, …), which returns 0.
+    """Return the object code of a kernel as a function of C: int64 lrptool_name_dtype(like, int64, …), which returns 0.
 
     Parameters
     ----------
@@ -37,7 +38,9 @@ def code_of(name: str, dtype: np.dtype[Any], integers: int) -> bytes | None:
     if WHOLE_OF is None:
         return None
     with interruptible():
-        return WHOLE_OF(_ENTRIES[name], (numba.from_dtype(dtype), *[numba.int64] * integers), f"{name}_{dtype}")
+        return WHOLE_OF(
+            _ENTRIES[name], (numba.from_dtype(dtype), *[numba.int64] * integers), f"{SYMBOLS}{name}_{dtype}"
+        )
 
 
 def address_of(name: str, dtype: np.dtype[Any], integers: int) -> int:

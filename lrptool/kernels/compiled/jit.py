@@ -18,6 +18,8 @@ from typing import Any
 
 import numba
 
+from lrptool.errors import ConfigError
+
 WholeOf = Callable[[Any, Sequence[Any], str], bytes | None]
 WHOLE_OF: WholeOf | None
 """What makes object code of a kernel and its parts; None where numba has changed inside."""
@@ -28,6 +30,9 @@ except ImportError:
     _PART, WHOLE_OF = dict[str, Any](), None
 else:
     _PART, WHOLE_OF = {"pipeline_class": PartCompiler}, whole_of
+
+if numba.config.DISABLE_JIT:
+    raise ConfigError("NUMBA_DISABLE_JIT: kernels cannot run without being compiled", "unset NUMBA_DISABLE_JIT")
 
 FLAGS = {"error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}, "_nrt": False}
 

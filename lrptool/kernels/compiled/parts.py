@@ -105,10 +105,14 @@ class _Whole(JITCodeLibrary):  # type: ignore[misc]
         self.code = self._codegen._tm.emit_object(self._final_module)
         self._finalized = True
 
-    def lacks(self) -> set[str]:
-        """Return what the code calls that a process without numba has not."""
-        called = [function.name for function in self._final_module.functions if function.is_declaration]
-        return {name for name in called if name.startswith(("NRT_", "Py", "numba_"))}
+    @property
+    def stands_alone(self) -> bool:
+        """Whether the code runs in a process without numba, and in another than this: it knows no address."""
+        module = self._final_module
+        named = [value.name for values in (module.functions, module.global_variables) for value in values]
+        outside = [value.name for value in (*module.functions, *module.global_variables) if value.is_declaration]
+        missing = any(name.startswith(("NRT_", "Py", "_Py", "numba_")) for name in outside)
+        return not missing and not any(name.startswith("numba.dynamic.globals") for name in named)
 
 
 class PartCompiler(Compiler):  # type: ignore[misc]
@@ -131,7 +135,7 @@ def whole_of(part: Any, kinds: Sequence[Any], name: str) -> bytes | None:
     Returns
     -------
     bytes or None
-        None where the code would need numba when it runs.
+        None where the code would need numba, or this process, when it runs.
     """
     part.compile(tuple(kinds))
     made = part.overloads[tuple(kinds)]
@@ -146,8 +150,8 @@ def whole_of(part: Any, kinds: Sequence[Any], name: str) -> bytes | None:
         module, context.call_conv.get_function_type(made.fndesc.restype, kinds), made.fndesc.llvm_func_name
     )
     status, _ = context.call_conv.call_function(builder, inner, made.fndesc.restype, kinds, function.args)
-    builder.ret(builder.zext(status.code, ir.IntType(64)))
+    builder.ret(builder.sext(status.code, ir.IntType(64)))
     with global_compiler_lock:
         whole.add_ir_module(module)
         whole.finalize()
-    return None if whole.lacks() else whole.code
+    return whole.code if whole.stands_alone else None

@@ -12,6 +12,7 @@ from lrptool.kernels.compiled.jit import kernel
 from lrptool.kernels.compiled.pieces.product import product_pieces
 from lrptool.kernels.compiled.pieces.scattered import scattered_pieces
 from lrptool.kernels.compiled.pieces.winograd import winograd_pieces
+from lrptool.kernels.machine_code import SYMBOLS
 from lrptool.kernels.records import FILTERED, FRAME, PRODUCT, SCATTERED, TABLES
 
 _read_frame, _read_product = reader(FRAME), reader(TABLES[PRODUCT])
@@ -36,7 +37,7 @@ def call_products(typingctx, like, task, frame, begin, end):  # type: ignore[no-
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
         kind = ir.FunctionType(ir.IntType(64), [argument.type for argument in args])
-        function = cgutils.get_or_insert_function(builder.module, kind, f"products_{like}")
+        function = cgutils.get_or_insert_function(builder.module, kind, f"{SYMBOLS}products_{like}")
         return builder.call(function, args)
 
     return types.int64(like, *[types.int64] * 4), generate

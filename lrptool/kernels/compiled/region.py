@@ -62,7 +62,7 @@ def run(like, frames, threads, first, last, counters, gate, leads):  # type: ign
         Address of the `FRAME` of every thread: what it works on.
     threads, first, last : int64
     counters : int64
-        Address of what `counters_for` returns.
+        Address of counters for every task, as `Schedule.run` makes them.
     gate, leads : int64
         What a `Team` adds.
     """
