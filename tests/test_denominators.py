@@ -65,10 +65,12 @@ def test_the_walk_and_the_layer_alone_divide_by_the_same(rule: str, epsilon: flo
     layer, activations = first_layer(program), program.forward(x)
     assert layer.denominators.doubled == ({0} if rule == "zplus" else set())
     assert bool(layer.denominators.rests) == (rule == "alpha-beta")
-    kept = program.backward(activations, initial_relevance(activations[graph.output], [1, 3]), keep=["conv1"])
-    (alone,) = layer.redistribute([kept["conv1"]], activations)
-    np.testing.assert_allclose(kept["x"], alone, rtol=0, atol=2e-6 * np.abs(alone).max())
+    r = initial_relevance(activations[graph.output], [1, 3])
+    found = program.backward(activations, r)["x"]
+    arrived = program.backward(activations, r, keep=["conv1"])["conv1"]
+    (alone,) = layer.redistribute([arrived], activations)
+    np.testing.assert_allclose(found, alone, rtol=0, atol=2e-6 * np.abs(alone).max())
     if rule == "zplus":
-        s = kept["conv1"].reshape(len(x), -1) / (raised(layer, graph, x) + epsilon)
+        s = arrived.reshape(len(x), -1) / (raised(layer, graph, x) + epsilon)
         wanted = sum(inputs * (s @ matrix) for matrix, inputs in halves(layer, graph, x))
-        np.testing.assert_allclose(kept["x"], wanted.reshape(x.shape), rtol=0, atol=5e-6 * np.abs(wanted).max())
+        np.testing.assert_allclose(found, wanted.reshape(x.shape), rtol=0, atol=5e-6 * np.abs(wanted).max())
