@@ -169,14 +169,24 @@ def test_several_targets_cost_one_forward_pass_and_are_the_same() -> None:
         np.testing.assert_array_equal(together.relevance, lenet().explain(DIGIT, target).relevance)
 
 
-@pytest.mark.parametrize(("room", "runs"), [(2.5, [2, 2, 2, 2, 2]), (0.5, [1] * 10), (1000, [8, 2])])
+@pytest.mark.parametrize(
+    ("room", "most", "runs"),
+    [
+        (2.5, 2.5, [2, 2, 2, 2, 2]),
+        (2.5, 3.5, [3, 3, 3, 1]),
+        (2.5, 1000, [4, 4, 2]),
+        (0.5, 0.5, [1] * 10),
+        (1000, 1000, [8, 2]),
+    ],
+)
 def test_large_activations_are_worked_on_in_smaller_runs(
-    monkeypatch: pytest.MonkeyPatch, room: float, runs: list[int]
+    monkeypatch: pytest.MonkeyPatch, room: float, most: float, runs: list[int]
 ) -> None:
     model = lenet().with_threads(1)
     program = model.program("epsilon")
     handed = [v for name, v in program.forward(model.read(DIGIT)).items() if name != program.graph.input.name]
-    monkeypatch.setattr("lrptool.engine.program._BLOCK", int(room * sum(v.nbytes for v in handed)))
+    for name, pictures in (("_BLOCK", room), ("_MOST", most)):
+        monkeypatch.setattr(f"lrptool.engine.program.{name}", int(pictures * sum(v.nbytes for v in handed)))
     found, forward = [], program.forward
     monkeypatch.setattr(program, "forward", lambda x: (found.append(len(x)), forward(x))[1])
     x = model.read(PICTURES)

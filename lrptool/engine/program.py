@@ -22,12 +22,14 @@ from lrptool.kernels import give_back
 from lrptool.ops import Values, operator
 from lrptool.rules import Composite, Rule
 
-_BLOCK = 1 << 29
-"""Bytes of activations worked on at a time, where one picture's are not more.
+_BLOCK, _MOST = 1 << 28, 1 << 29
+"""Bytes of activations worked on at a time, where one picture's are not more, and of a `_FEW` pictures.
 
 With more, all of it comes from memory and goes there: sixteen pictures of VGG-16 at a time, with epsilon-plus, took 1.8
-times as long per picture as four.
+times as long per picture as four, and fourteen of SqueezeNet 1.1 times as long.
 """
+_FEW = 4
+"""Pictures for which weights are read once."""
 _PLANS = 4
 """Schedules kept, for as many sizes of batch."""
 
@@ -102,7 +104,8 @@ class Program:
 
     def comfortable(self) -> int:
         """Return how many pictures at a time are quickest, given that there are enough."""
-        return max(1, _BLOCK // max(1, self._forward.item_bytes))
+        each = max(1, self._forward.item_bytes)
+        return max(1, _BLOCK // each, min(_FEW, _MOST // each))
 
     def prepare(self) -> frozenset[str]:
         """Pack all weights now, not when the first picture comes; return those nobody looks at any more.
