@@ -67,6 +67,9 @@ def test_the_walk_and_the_layer_alone_divide_by_the_same(rule: str, epsilon: flo
     assert bool(layer.denominators.rests) == (rule == "alpha-beta")
     r = initial_relevance(activations[graph.output], [1, 3])
     found = program.backward(activations, r)["x"]
+    bare = {name: values for name, values in activations.items() if name not in layer.denominators.names.values()}
+    assert len(bare) < len(activations)
+    np.testing.assert_allclose(program.backward(bare, r)["x"], found, rtol=0, atol=2e-6 * np.abs(found).max())
     arrived = program.backward(activations, r, keep=["conv1"])["conv1"]
     (alone,) = layer.redistribute([arrived], activations)
     np.testing.assert_allclose(found, alone, rtol=0, atol=2e-6 * np.abs(alone).max())

@@ -87,7 +87,7 @@ class Layer:
                 else self.step.denominator(number, xs, z, self._like(dtype))
             )
             if name is not None and not computed:
-                found[name] = denominator
+                found[name] = 2 * denominator if number in self.denominators.doubled else denominator
             if self.step.relative and share.normalised:
                 found[self._epsilon(number)] = self.step.epsilons(denominator, len(xs[0]) if xs else len(denominator))
         return found
