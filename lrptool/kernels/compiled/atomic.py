@@ -19,20 +19,20 @@ _COUNTER = ir.IntType(64)
 
 
 @intrinsic
-def take(typingctx, address, amount):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def take(typingctx, address, amount):  # noqa: ARG001
     """Add `amount` to the int64 at an address and return what it was, atomically."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         return builder.atomic_rmw("add", builder.inttoptr(args[0], _COUNTER.as_pointer()), args[1], "seq_cst")
 
     return types.int64(types.int64, types.int64), generate
 
 
 @intrinsic
-def _look(typingctx, address):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _look(typingctx, address):  # noqa: ARG001
     """Return the int64 at an address as other threads last left it."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         return builder.load_atomic(builder.inttoptr(args[0], _COUNTER.as_pointer()), "acquire", 8)
 
     return types.int64(types.int64), generate
@@ -42,7 +42,7 @@ _offer_core = types.ExternalFunction("sched_yield", types.int32()) if hasattr(os
 
 
 @kernel
-def wait_for(counter, amount):  # type: ignore[no-untyped-def]
+def wait_for(counter, amount):
     """Return when the counter at an address has reached an amount."""
     looks = 0
     while _look(counter) < amount:

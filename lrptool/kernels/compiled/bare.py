@@ -27,8 +27,8 @@ def reader(record: np.dtype[Any]) -> Any:
     kind, size = from_dtype(record), ir.Constant(_I64, record.itemsize)
 
     @intrinsic
-    def read(typingctx, table, row):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def read(typingctx, table, row):  # noqa: ARG001
+        def generate(context, builder, signature, args):  # noqa: ARG001
             table, row = args
             return builder.inttoptr(builder.add(table, builder.mul(row, size)), context.get_value_type(kind))
 
@@ -38,34 +38,34 @@ def reader(record: np.dtype[Any]) -> Any:
 
 
 @intrinsic
-def item_size(typingctx, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def item_size(typingctx, like):  # noqa: ARG001
     """Return the bytes of a value of the kind of `like`."""
     size = ir.Constant(_I64, size_of(like))
     return types.int64(like), lambda *_: size
 
 
 @intrinsic
-def as_kind(typingctx, value, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def as_kind(typingctx, value, like):  # noqa: ARG001
     """Return a number as one of the kind of `like`."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, args):
         return context.cast(builder, args[0], signature.args[0], signature.return_type)
 
     return like(value, like), generate
 
 
 @intrinsic
-def pointer_at(typingctx, address, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def pointer_at(typingctx, address, like):  # noqa: ARG001
     """Return an address as a pointer to values of the kind of `like`."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, args):
         return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
     return types.CPointer(like)(types.int64, like), generate
 
 
 @kernel
-def set_all(address, count, value):  # type: ignore[no-untyped-def]
+def set_all(address, count, value):
     """Write a value `count` times."""
     values = pointer_at(address, value)
     for k in range(count):
@@ -76,13 +76,13 @@ _read_spot = reader(SPOT)
 
 
 @kernel
-def address_at(frame, place, item, skip, like):  # type: ignore[no-untyped-def]
+def address_at(frame, place, item, skip, like):
     """Return where value `skip` of an item lies, of a place by its number."""
     spot = _read_spot(frame.spots, place)
     return spot.address + item * spot.apart + skip * item_size(like)
 
 
 @kernel
-def values_at(frame, place, item, skip, like):  # type: ignore[no-untyped-def]
+def values_at(frame, place, item, skip, like):
     """Return a pointer to value `skip` of a place's item."""
     return pointer_at(address_at(frame, place, item, skip, like), like)

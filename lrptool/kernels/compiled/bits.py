@@ -16,10 +16,10 @@ _I1, _I64 = ir.IntType(1), ir.IntType(64)
 
 
 @intrinsic
-def bits_of(typingctx, address, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def bits_of(typingctx, address, like):  # noqa: ARG001
     """Return whether `BITS` values from an address on are not zero, as NaN is not: as bits, the first is the lowest."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         vector = ir.VectorType(context.get_value_type(like), BITS)
         values = builder.load(builder.inttoptr(args[0], vector.as_pointer()), align=size_of(like))
         found = builder.fcmp_unordered("!=", values, ir.Constant(vector, [0.0] * BITS))
@@ -29,7 +29,7 @@ def bits_of(typingctx, address, like):  # type: ignore[no-untyped-def]  # noqa: 
 
 
 @intrinsic
-def lowest(typingctx, bits):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def lowest(typingctx, bits):  # noqa: ARG001
     """Return the number of the lowest bit that is set; one has to be."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001

@@ -50,14 +50,14 @@ def _draw_in(builder: Any, m: list[Any]) -> list[Any]:
 
 
 @intrinsic
-def spread_tiles(typingctx, source, row, target, apart, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def spread_tiles(typingctx, source, row, target, apart, like):  # noqa: ARG001
     """Write Bᵀ d B of a register of tiles d.
 
     Tiles follow each other from `source` on, in rows that lie `row` bytes apart. Factors of one frequency follow each
     other; those of the next lie `apart` bytes further on.
     """
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         source, row, target, apart = args[:4]
         size = size_of(like)
         lanes = REGISTER // size
@@ -79,10 +79,10 @@ def spread_tiles(typingctx, source, row, target, apart, like):  # type: ignore[n
 
 
 @intrinsic
-def draw_tiles(typingctx, source, apart, target, row, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def draw_tiles(typingctx, source, apart, target, row, like):  # noqa: ARG001
     """Write Aᵀ m A of a register of tiles whose products m lie `apart` bytes from each other: two rows of outputs."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         source, apart, target, row = args[:4]
         size = size_of(like)
         lanes = REGISTER // size

@@ -91,14 +91,14 @@ def _wide(vector: ir.VectorType, known: int) -> ir.VectorType:
 
 
 @intrinsic
-def compete(typingctx, values, offsets, numbers, places, winners, count, stride, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def compete(typingctx, values, offsets, numbers, places, winners, count, stride, like):  # noqa: ARG001
     """Write, for each of `count` windows, which of its `places` has the first maximum.
 
     Values of a place lie `offsets`, one row for each, from `values` on, `stride` from window to window; `numbers` are
     values that stand for the places, none of them negative. A window without any value above −∞ has no winner: −1.
     """
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         values, offsets, numbers, places, winners, count, stride, _ = args
         size = ir.Constant(_I64, size_of(like))
 
@@ -149,9 +149,9 @@ def _make_collect(*, won: bool) -> Any:
     """Return what sums the relevance of windows for each of their values, or of those windows alone that it has won."""
 
     @intrinsic
-    def collect(typingctx, relevance, winners, shifts, numbers, low, middle, high, target, count, stride, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def collect(typingctx, relevance, winners, shifts, numbers, low, middle, high, target, count, stride, like):  # noqa: ARG001
 
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        def generate(context, builder, signature, args):  # noqa: ARG001
             relevance, winners, shifts, numbers, low, middle, high, target, count, stride, _ = args
             operands = (relevance, winners if won else None, shifts, numbers)
 

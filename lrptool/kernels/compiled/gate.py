@@ -8,13 +8,13 @@ from lrptool.kernels.team import APART, CLOSED
 
 
 @kernel
-def enter(gate):  # type: ignore[no-untyped-def]
+def enter(gate):
     """Return the caller's number among those who take part; `CLOSED` or more where it is too late."""
     return take(gate, 1)
 
 
 @kernel
-def leave(gate, leads):  # type: ignore[no-untyped-def]
+def leave(gate, leads):
     """Say that the caller is done; who leads closes the gate and waits for all who came."""
     if leads:
         came = take(gate, CLOSED)

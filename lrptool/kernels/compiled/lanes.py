@@ -142,10 +142,10 @@ def spread(builder: Any, scalar: Any, vector: ir.VectorType) -> Any:
 
 
 @intrinsic
-def copy_lanes(typingctx, source, target, count, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def copy_lanes(typingctx, source, target, count, like):  # noqa: ARG001
     """Write what is at `source` to `target`; the two do not overlap."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         source, target, count, _ = args
         emit_stretch(context, builder, like, count, lambda lanes: lanes.store(lanes.load(source), target))
         return context.get_dummy_value()

@@ -24,10 +24,10 @@ def emit_prefetch(builder: Any, pointer: Any, *, into_first: bool) -> None:
 
 
 @intrinsic
-def prefetch(typingctx, address, count, apart, size):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def prefetch(typingctx, address, count, apart, size):  # noqa: ARG001
     """Ask for `count` stretches of `size` bytes, `apart` from each other, to be brought into the second cache."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         address, count, apart, size = args
         with cgutils.for_range(builder, count, intp=_I64) as row:
             first = builder.add(address, builder.mul(row.index, apart))

@@ -19,7 +19,7 @@ _read_frame, _read_product = reader(FRAME), reader(TABLES[PRODUCT])
 
 
 @kernel
-def products(like, task, frame, begin, end):  # type: ignore[no-untyped-def]
+def products(like, task, frame, begin, end):
     """Compute pieces [begin, end) of the product whose record is at an address, for the thread whose frame is."""
     product, frame = _read_product(task, 0), _read_frame(frame, 0)
     if product.method == FILTERED:
@@ -32,10 +32,10 @@ def products(like, task, frame, begin, end):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def call_products(typingctx, like, task, frame, begin, end):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def call_products(typingctx, like, task, frame, begin, end):  # noqa: ARG001
     """Call `products`, wherever its machine code is."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         kind = ir.FunctionType(ir.IntType(64), [argument.type for argument in args])
         function = cgutils.get_or_insert_function(builder.module, kind, f"{SYMBOLS}products_{like}")
         return builder.call(function, args)

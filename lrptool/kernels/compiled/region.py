@@ -26,7 +26,7 @@ _FRAME_SIZE, _PRODUCT_SIZE = FRAME.itemsize, TABLES[PRODUCT].itemsize
 
 
 @kernel
-def _share(total, grain, worker, threads):  # type: ignore[no-untyped-def]
+def _share(total, grain, worker, threads):
     """First and one past the last piece of a thread's own share of a task."""
     grains = -(-total // grain)
     low, high = worker * grains // threads * grain, (worker + 1) * grains // threads * grain
@@ -34,7 +34,7 @@ def _share(total, grain, worker, threads):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _work(task, frame, at, begin, end, like):  # type: ignore[no-untyped-def]
+def _work(task, frame, at, begin, end, like):
     """Carry out pieces [begin, end) of a task, kinds as in `records`, with a frame and where it is."""
     if task.kind == 0:
         pack_pieces(_read_pack(frame.packs, task.row), frame, begin, end, like)
@@ -51,7 +51,7 @@ def _work(task, frame, at, begin, end, like):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def run(like, frames, threads, first, last, counters, gate, leads):  # type: ignore[no-untyped-def]
+def run(like, frames, threads, first, last, counters, gate, leads):
     """Carry out tasks [first, last).
 
     Parameters

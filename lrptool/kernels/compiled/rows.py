@@ -60,13 +60,13 @@ def _multiply_add(builder: Any, a: Any, b: Any, c: Any, kind: Any) -> Any:
 
 
 @intrinsic
-def weigh_lanes(typingctx, places, apart, rows, count, part, accumulate, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def weigh_lanes(typingctx, places, apart, rows, count, part, accumulate, like):  # noqa: ARG001
     """Write values · the part of x, plus what is in `old` if `accumulate`, to a target, for `rows` of `count` values.
 
     Operands are values, x, old and target.
     """
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         places, apart, rows, count, part, accumulate, _ = args
         whole, adds = _is(builder, part, 1), cgutils.is_not_null(builder, accumulate)
 
@@ -98,10 +98,10 @@ def weigh_lanes(typingctx, places, apart, rows, count, part, accumulate, like): 
 
 
 @intrinsic
-def add_lanes(typingctx, places, apart, rows, count, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def add_lanes(typingctx, places, apart, rows, count, like):  # noqa: ARG001
     """Add values to what is in a target, for `rows` of `count` values. Operands are values and target."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         places, apart, rows, count, _ = args
 
         def row(_: Any, at: Sequence[Any]) -> None:
@@ -133,7 +133,7 @@ def _stable(builder: Any, d: Any, epsilon: Any, clip: Any) -> Any:
 
 
 @intrinsic
-def fraction_lanes(typingctx, places, apart, alive, rows, count, epsilon, coefficient, form, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def fraction_lanes(typingctx, places, apart, alive, rows, count, epsilon, coefficient, form, like):  # noqa: ARG001
     """Write coefficient · r / (den ± epsilon) to a target: zero where z has the other sign, or with z − den for den.
 
     Operands are r, den, z and target; the form is whether to clip, where, and whether to divide, see `Fraction`. Bytes
@@ -141,7 +141,7 @@ def fraction_lanes(typingctx, places, apart, alive, rows, count, epsilon, coeffi
     not, so that it is not taken for dead.
     """
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         places, apart, alive, rows, count, epsilon, coefficient, form, _ = args
         clip, where, normalised = cgutils.unpack_tuple(builder, form)
         clipped, divides = cgutils.is_not_null(builder, clip), cgutils.is_not_null(builder, normalised)

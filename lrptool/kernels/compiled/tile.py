@@ -108,11 +108,11 @@ def make_tile(rows: int, vecs: int, simd: Simd, *, turned: bool = False) -> Any:
     """
 
     @intrinsic
-    def tile(typingctx, weights, source, offsets, places, terms, before, out, apart):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def tile(typingctx, weights, source, offsets, places, terms, before, out, apart):  # noqa: ARG001
         element, suffix = _ELEMENT[weights.dtype]
         lanes = simd.lanes if suffix == "f32" else simd.lanes // 2
 
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        def generate(context, builder, signature, args):  # noqa: ARG001
             _emit(builder, args, element, suffix, (rows, vecs, lanes), fused=simd.fused, turned=turned)
             return context.get_dummy_value()
 

@@ -18,7 +18,7 @@ extent_of_piece = kernel(shapes.extent_of_piece)
 
 
 @kernel
-def _run_tile(shape, weights, source, offsets, places, terms, before, out, apart):  # type: ignore[no-untyped-def]
+def _run_tile(shape, weights, source, offsets, places, terms, before, out, apart):
     """Run one of the tiles."""
     if shape == 0:
         _TILE0(weights, source, offsets, places, terms, before, out, apart)
@@ -37,7 +37,7 @@ def _run_tile(shape, weights, source, offsets, places, terms, before, out, apart
 
 
 @kernel
-def fill(shape, weights, source, offsets, numbers, terms, before, count, results, apart, sums, like):  # type: ignore[no-untyped-def]
+def fill(shape, weights, source, offsets, numbers, terms, before, count, results, apart, sums, like):
     """Add up terms of `count` positions of a block of channels.
 
     Operands are addresses. A channel's `results` lie `apart` values behind those of the one before; those of turned
@@ -56,7 +56,7 @@ def fill(shape, weights, source, offsets, numbers, terms, before, count, results
 
 
 @kernel
-def finish(shape, terms, results, apart, sums, like):  # type: ignore[no-untyped-def]
+def finish(shape, terms, results, apart, sums, like):
     """Let results be what `fill` has added up, in whole registers; zeros of no terms.
 
     Pieces that follow each other are finished in that order: what is beyond the positions of one is the next one's.

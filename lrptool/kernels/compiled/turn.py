@@ -16,14 +16,14 @@ _I64 = ir.IntType(64)
 
 
 @intrinsic
-def _turn_block(typingctx, source, from_apart, target, to_apart, like):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _turn_block(typingctx, source, from_apart, target, to_apart, like):  # noqa: ARG001
     """Write what lies in rows `from_apart` bytes from each other as columns: a block as wide and high as a register.
 
     Interleaving row i with row i + n/2 rotates the bits of a value's number (row, column) by one; after log₂ n times
     row and column have changed places.
     """
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def generate(context, builder, signature, args):  # noqa: ARG001
         source, from_apart, target, to_apart = args[:4]
         size = size_of(like)
         lanes = REGISTER // size
@@ -44,7 +44,7 @@ def _turn_block(typingctx, source, from_apart, target, to_apart, like):  # type:
 
 
 @kernel
-def turn(source, rows, columns, target, apart, like):  # type: ignore[no-untyped-def]
+def turn(source, rows, columns, target, apart, like):
     """Write (rows, columns) values at an address to another as (columns, rows), `apart` values from row to row there.
 
     Both are taken up to whole registers: rows and columns are multiples of its lanes.

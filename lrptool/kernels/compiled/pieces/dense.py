@@ -13,7 +13,7 @@ from lrptool.kernels.team import CLOSED
 
 
 @kernel
-def _add_rows(begins, positive, negative, out, count, like):  # type: ignore[no-untyped-def]
+def _add_rows(begins, positive, negative, out, count, like):
     """Add eight rows of weights, from eight addresses on, times a factor by the sign: eight streams hide latency."""
     a, b, c, d = (
         pointer_at(begins[0], like),
@@ -50,7 +50,7 @@ def _add_rows(begins, positive, negative, out, count, like):  # type: ignore[no-
 
 
 @kernel
-def _add_even(begin, factor, squared, out, count, like):  # type: ignore[no-untyped-def]
+def _add_even(begin, factor, squared, out, count, like):
     """Add the row of squared weights at an address, or of ones, times a factor."""
     row = pointer_at(begin, like)
     if squared:
@@ -62,7 +62,7 @@ def _add_even(begin, factor, squared, out, count, like):  # type: ignore[no-unty
 
 
 @kernel
-def _next_rows(task, frame, o, rows, like):  # type: ignore[no-untyped-def]
+def _next_rows(task, frame, o, rows, like):
     """Write the next rows, from `o` on, that carry anything in any item; return how many, and where to go on."""
     count = 0
     while o < task.rows and count < ROWS:
@@ -78,7 +78,7 @@ def _next_rows(task, frame, o, rows, like):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _add_to_item(task, frame, n, rows, count, weights, low, room, sums, width, like):  # type: ignore[no-untyped-def]
+def _add_to_item(task, frame, n, rows, count, weights, low, room, sums, width, like):
     """Add some rows of the weights, at an address, to one item's sums; there is `room` for what their factors are."""
     first = values_at(frame, task.first, n, 0, like)
     second = values_at(frame, task.second, n, 0, like)
@@ -100,7 +100,7 @@ def _add_to_item(task, frame, n, rows, count, weights, low, room, sums, width, l
 
 
 @kernel
-def dense_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
+def dense_pieces(task, frame, begin, end, like):
     """Fill columns of out (items, columns) with the sum of factor · row over the rows of the weights, times x̂.
 
     A row's factor comes from two vectors s (rows): first_positive · s₁ + second_positive · s₂ for weights > 0, and with
@@ -133,7 +133,7 @@ def dense_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def forward_dense(like, x, weight, factors, squared, out, own, sizes, counter, gate, leads):  # type: ignore[no-untyped-def]
+def forward_dense(like, x, weight, factors, squared, out, own, sizes, counter, gate, leads):
     """Fill out (N, O) with Σ_k x[n, k] · ŵ[o, k]; ŵ is weight (O, K) times a factor by its sign, see `dense_pieces`.
 
     Operands are addresses, `sizes` that of N, O and K, `own` that of room for K values for every thread.

@@ -16,14 +16,14 @@ _read_pack = reader(TABLES[PACK])
 
 
 @kernel
-def fractions_of(task, frame, item, skip, out, count, like):  # type: ignore[no-untyped-def]
+def fractions_of(task, frame, item, skip, out, count, like):
     """Write `count` of a task's fractions of one item, from its value `skip` on, to address `out`; see `Fraction`."""
     r = address_at(frame, task.r, item, skip, like)
     fractions_at(task, frame, item, skip, NOTHING, r, NOTHING, out, NOTHING, SINGLE, count, like)
 
 
 @kernel
-def fractions_at(task, frame, item, skip, size, r, apart, out, out_apart, rows, count, like):  # type: ignore[no-untyped-def]
+def fractions_at(task, frame, item, skip, size, r, apart, out, out_apart, rows, count, like):
     """Write a task's fractions of relevance at address `r`, of `rows` maps of a size, from their value `skip` on."""
     den, z, epsilon = _operands(task, frame, item, skip, r, like)
     step = size * item_size(like)
@@ -32,7 +32,7 @@ def fractions_at(task, frame, item, skip, size, r, apart, out, out_apart, rows, 
 
 
 @kernel
-def _operands(task, frame, item, skip, r, like):  # type: ignore[no-untyped-def]
+def _operands(task, frame, item, skip, r, like):
     """Return where a fraction's denominators and pre-activations are, and its epsilon; `r` for what it has not."""
     den = address_at(frame, task.den, item, skip, like) if task.normalised else r
     z = address_at(frame, task.z, item, skip, like) if task.where else r
@@ -41,14 +41,14 @@ def _operands(task, frame, item, skip, r, like):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _fractions(task, operands, apart, alive, rows, count, epsilon, like):  # type: ignore[no-untyped-def]
+def _fractions(task, operands, apart, alive, rows, count, epsilon, like):
     """Write a task's fractions of operands at some addresses; see `fraction_lanes`."""
     form = (task.clip, task.where, task.normalised)
     fraction_lanes(operands, apart, alive, rows, count, epsilon, as_kind(task.coefficient, like), form, like)
 
 
 @kernel
-def clear_around(task, plane, y, x, count, like):  # type: ignore[no-untyped-def]
+def clear_around(task, plane, y, x, count, like):
     """Write zeros around a stretch of a map's row in its plane: what lies between it and its neighbours.
 
     Above the map comes with its first value, what is left and right of a row with that row's last, and below with the
@@ -63,7 +63,7 @@ def clear_around(task, plane, y, x, count, like):  # type: ignore[no-untyped-def
 
 
 @kernel
-def _slot(task, c):  # type: ignore[no-untyped-def]
+def _slot(task, c):
     """Number of a channel's plane among an item's, where the plane begins, and how far the group's next lies behind."""
     each = task.channels // task.groups
     group = 0 if task.groups == 1 else c // each
@@ -75,7 +75,7 @@ def _slot(task, c):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def hand_on(task, frame, n, channel, channels, begin, r, apart, x, x_apart, count, like):  # type: ignore[no-untyped-def]
+def hand_on(task, frame, n, channel, channels, begin, r, apart, x, x_apart, count, like):
     """Write the fractions of a stretch of some channels' maps of relevance into their planes.
 
     `task` is a record of packing, whose channel 0 is channel `shift` here; relevance is at address `r`, that of the
@@ -93,14 +93,14 @@ def hand_on(task, frame, n, channel, channels, begin, r, apart, x, x_apart, coun
 
 
 @kernel
-def hand_on_all(first, count, frame, n, channel, channels, begin, r, apart, x, x_apart, values, like):  # type: ignore[no-untyped-def]
+def hand_on_all(first, count, frame, n, channel, channels, begin, r, apart, x, x_apart, values, like):
     """Do as `hand_on` with `values` of each channel, for `count` records of packing, from row `first` on."""
     for k in range(first, first + count):
         hand_on(_read_pack(frame.packs, k), frame, n, channel, channels, begin, r, apart, x, x_apart, values, like)
 
 
 @kernel
-def _hand_on(task, frame, n, first, rows, begin, r, apart, x, x_apart, count, like):  # type: ignore[no-untyped-def]
+def _hand_on(task, frame, n, first, rows, begin, r, apart, x, x_apart, count, like):
     """Do as `hand_on`, for channels of one group, from the task's channel `first` on."""
     item, size = item_size(like), task.height * task.width
     den, z, epsilon = _operands(task, frame, n, first * size + begin, r, like)

@@ -12,7 +12,7 @@ _ALIVE = np.uint8(1)
 
 
 @kernel
-def _pack_sum(task, frame, step, like):  # type: ignore[no-untyped-def]
+def _pack_sum(task, frame, step, like):
     """Write one band of rows of the sum over a group's channels; its number counts items, groups and bands."""
     bands = -(-task.height // task.band)
     band, rest = step % bands, step // bands
@@ -33,7 +33,7 @@ def _pack_sum(task, frame, step, like):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def pack_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
+def pack_pieces(task, frame, begin, end, like):
     """Pack pieces [begin, end): their number counts items, bands and channels.
 
     The fractions of r (channels, height, width) go into zero-padded planes of rows of `cols`, from row `top`, column

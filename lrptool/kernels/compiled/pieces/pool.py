@@ -21,7 +21,7 @@ from lrptool.kernels.simd import REGISTER
 
 
 @kernel
-def _layout(task):  # type: ignore[no-untyped-def]
+def _layout(task):
     """Rows and columns of windows, with room for every place of the last ones and for the whole map.
 
     They are those of `Windows.places`, which makes the tables.
@@ -32,7 +32,7 @@ def _layout(task):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _lay_out(x, task, padded, phase, rows, cols, like):  # type: ignore[no-untyped-def]
+def _lay_out(x, task, padded, phase, rows, cols, like):
     """Write a map's rows, phase by phase, with −∞ around them: row u of phase a is row u · stride_y + a of the map.
 
     Map and rows are at addresses.
@@ -52,7 +52,7 @@ def _lay_out(x, task, padded, phase, rows, cols, like):  # type: ignore[no-untyp
 
 
 @kernel
-def _take_out(padded, task, phase, cols, out, like):  # type: ignore[no-untyped-def]
+def _take_out(padded, task, phase, cols, out, like):
     """Write the map's rows one behind the other: the reverse of `_lay_out`."""
     item = item_size(like)
     for y in range(task.height):
@@ -62,7 +62,7 @@ def _take_out(padded, task, phase, cols, out, like):  # type: ignore[no-untyped-
 
 
 @kernel
-def _widen(values, rows, width, out, cols, like):  # type: ignore[no-untyped-def]
+def _widen(values, rows, width, out, cols, like):
     """Write rows of `width` values into rows of `cols`; what lies between stays as it is. Operands are addresses."""
     item = item_size(like)
     for y in range(rows):
@@ -70,7 +70,7 @@ def _widen(values, rows, width, out, cols, like):  # type: ignore[no-untyped-def
 
 
 @kernel
-def _collect(task, relevance, winners, tables, numbers, target, phase, used, like):  # type: ignore[no-untyped-def]
+def _collect(task, relevance, winners, tables, numbers, target, phase, used, like):
     """Write what every value gets from its windows, laid out as `_lay_out` does; `used` windows of each phase.
 
     Where nobody has won, all get all.
@@ -94,7 +94,7 @@ def _collect(task, relevance, winners, tables, numbers, target, phase, used, lik
 
 
 @kernel
-def _route_together(task, frame, begin, end, tables, numbers, like):  # type: ignore[no-untyped-def]
+def _route_together(task, frame, begin, end, tables, numbers, like):
     """Route maps [begin, end) in one go: small maps one behind the other make loops of a decent length."""
     rows, cols = _layout(task)
     size, windows, count = task.height * task.width, task.out_height * task.out_width, task.kernel_y * task.kernel_x
@@ -131,7 +131,7 @@ def _route_together(task, frame, begin, end, tables, numbers, like):  # type: ig
 
 
 @kernel
-def _put_back(task, frame, step, like):  # type: ignore[no-untyped-def]
+def _put_back(task, frame, step, like):
     """Route one map of windows of a single value: there is nobody to compete with."""
     size, windows, wide = task.height * task.width, task.out_height * task.out_width, task.out_width
     n, plane = step // task.planes, step % task.planes
@@ -148,7 +148,7 @@ def _put_back(task, frame, step, like):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def route_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
+def route_pieces(task, frame, begin, end, like):
     """Hand relevance r (planes, out_height, out_width) of maps [begin, end) to each window's first maximum of x.
 
     The number of a map counts items, then planes; `together` maps are worked on at a time. `tables` and `numbers` are
@@ -166,7 +166,7 @@ def route_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _spread(task, s, scratch, tables, numbers, out, like):  # type: ignore[no-untyped-def]
+def _spread(task, s, scratch, tables, numbers, out, like):
     """Fill a map with the sum of the values of the windows that hold each position; operands are addresses."""
     rows, cols = _layout(task)
     phase, item = rows * cols * task.stride_x, item_size(like)
@@ -180,7 +180,7 @@ def _spread(task, s, scratch, tables, numbers, out, like):  # type: ignore[no-un
 
 
 @kernel
-def spread_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
+def spread_pieces(task, frame, begin, end, like):
     """Spread fractions of r (planes, out_height, out_width) of maps [begin, end), times `factor`, over their windows.
 
     What arrives is multiplied by the part of x. The number of a map counts items, then planes; `factor` has one map.

@@ -25,7 +25,7 @@ _read_pack, _read_weigh = reader(TABLES[PACK]), reader(TABLES[WEIGH])
 
 
 @kernel
-def list_living(task, frame, item):  # type: ignore[no-untyped-def]
+def list_living(task, frame, item):
     """Write offsets and numbers of the terms whose plane holds anything to the thread's own; return how many there are.
 
     First come all offsets, behind them numbers: there is room for a product's terms twice.
@@ -45,7 +45,7 @@ def list_living(task, frame, item):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def pick(x, stride, values, rest, count, like):  # type: ignore[no-untyped-def]
+def pick(x, stride, values, rest, count, like):
     """Let values give way to others where every stride-th of x is not positive; operands are addresses."""
     x, values, rest = (
         pointer_at(x, like),
@@ -58,7 +58,7 @@ def pick(x, stride, values, rest, count, like):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _store_strided(task, frame, values, width, n, channel, rows, place, count, like):  # type: ignore[no-untyped-def]
+def _store_strided(task, frame, values, width, n, channel, rows, place, count, like):
     """Write a stretch of rows of a tile, `width` apart, to every stride-th place in their maps.
 
     With `fill` nothing else is written between these places: they get zeros, to the right and below.
@@ -78,7 +78,7 @@ def _store_strided(task, frame, values, width, n, channel, rows, place, count, l
 
 
 @kernel
-def _store_tile(task, frame, first, width, n, channel, rows, q, end, like):  # type: ignore[no-untyped-def]
+def _store_tile(task, frame, first, width, n, channel, rows, q, end, like):
     """Write positions [q, end) of a strip's rows, which lie at address `first`, to their places in their maps.
 
     Position q is step (q // cols, q % cols); step u lands on row stride_y · u + start_y where from_y ≤ u < to_y, and
@@ -112,7 +112,7 @@ def _store_tile(task, frame, first, width, n, channel, rows, q, end, like):  # t
 
 
 @kernel
-def _take_in_turn(source, wide, stride, count, line, like):  # type: ignore[no-untyped-def]
+def _take_in_turn(source, wide, stride, count, line, like):
     """Write `count` values of each of `stride` rows, `wide` apart, in turn; operands are addresses."""
     out = pointer_at(line, like)
     for b in range(stride):
@@ -122,7 +122,7 @@ def _take_in_turn(source, wide, stride, count, line, like):  # type: ignore[no-u
 
 
 @kernel
-def _store_merged(task, frame, first, wide, line, n, block, q, end, like):  # type: ignore[no-untyped-def]
+def _store_merged(task, frame, first, wide, line, n, block, q, end, like):
     """Write positions [q, end) of a block's rows, which lie at address `first`, to their places in their maps.
 
     A channel's columns of a phase follow each other, first those for positive x where it is `split`; `line` has room
@@ -156,7 +156,7 @@ def _store_merged(task, frame, first, wide, line, n, block, q, end, like):  # ty
 
 
 @kernel
-def _place(task, q):  # type: ignore[no-untyped-def]
+def _place(task, q):
     """Where position q of the steps lands on a map."""
     if task.direct:
         return q
@@ -165,7 +165,7 @@ def _place(task, q):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def fetch(task, frame, n, channel, channels, place, count, like):  # type: ignore[no-untyped-def]
+def fetch(task, frame, n, channel, channels, place, count, like):
     """Ask for what results for a stretch of some channels' maps will meet, while they are computed."""
     size, item = task.height * task.width, item_size(like)
     skip, apart, stretch = channel * size + place, size * item, count * item
@@ -193,7 +193,7 @@ def fetch(task, frame, n, channel, channels, place, count, like):  # type: ignor
 
 
 @kernel
-def _fetch_results(task, frame, n, channel, channels, q, end, like):  # type: ignore[no-untyped-def]
+def _fetch_results(task, frame, n, channel, channels, q, end, like):
     """Ask for what results at positions [q, end) will meet: one stretch, or one for every row that a stride leaves."""
     begin = q
     while begin < end:
@@ -205,7 +205,7 @@ def _fetch_results(task, frame, n, channel, channels, q, end, like):  # type: ig
 
 
 @kernel
-def _fetch_terms(source, table, terms, width, like):  # type: ignore[no-untyped-def]
+def _fetch_terms(source, table, terms, width, like):
     """Ask for what a column's terms will read from `source` on.
 
     Terms of one row meet the same lines: each asks for one, in turn.
@@ -217,13 +217,13 @@ def _fetch_terms(source, table, terms, width, like):  # type: ignore[no-untyped-
 
 
 @kernel
-def _columns_of_strip(task, column, first, met, left):  # type: ignore[no-untyped-def]
+def _columns_of_strip(task, column, first, met, left):
     """Return how many columns of a block follow each other in a strip, from one of `met` on; no more than are left."""
     return min(task.strip - (column - first) % task.strip, first + met - column, left)
 
 
 @kernel
-def _tiles_at_once(task, column, first, met, left):  # type: ignore[no-untyped-def]
+def _tiles_at_once(task, column, first, met, left):
     """Return how many tiles fill the strips there is scratch for."""
     tiles = 0
     for _ in range(task.strips):
@@ -235,7 +235,7 @@ def _tiles_at_once(task, column, first, met, left):  # type: ignore[no-untyped-d
 
 
 @kernel
-def _ask(task, frame, n, channel, block, column, rows, width, size, like):  # type: ignore[no-untyped-def]
+def _ask(task, frame, n, channel, block, column, rows, width, size, like):
     """Ask for what a tile's results will meet; maps hardly larger than that lie behind each other anyway."""
     if task.height * task.width > 2 * width and not task.merged:
         top, q = min(rows, task.channels - block * rows), column * width
@@ -243,7 +243,7 @@ def _ask(task, frame, n, channel, block, column, rows, width, size, like):  # ty
 
 
 @kernel
-def _add_up(task, frame, unit, block, column, tiles, first, met, terms, like):  # type: ignore[no-untyped-def]
+def _add_up(task, frame, unit, block, column, tiles, first, met, terms, like):
     """Compute `tiles` tiles, from one of a block and column on, in strips in the thread's own scratch.
 
     Of `met` columns from `first` on, those of a block follow each other, then those of the next. Terms are added up in
@@ -279,7 +279,7 @@ def _add_up(task, frame, unit, block, column, tiles, first, met, terms, like):  
 
 
 @kernel
-def _fetch_weights(weights, back, apart, rows, before, some, more, terms, like):  # type: ignore[no-untyped-def]
+def _fetch_weights(weights, back, apart, rows, before, some, more, terms, like):
     """Ask for the weights of the next block, `apart` values on; or of the next chunk, of a block `back` from here."""
     if more:
         ahead = apart + before * rows
@@ -291,7 +291,7 @@ def _fetch_weights(weights, back, apart, rows, before, some, more, terms, like):
 
 
 @kernel
-def product_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
+def product_pieces(task, frame, begin, end, like):
     """Compute tiles [begin, end): their number counts items, groups, and blocks of channels and columns of positions.
 
     Weights are (groups, blocks, slots · taps, rows of the tile); offsets stand among the tables from `table` on, one

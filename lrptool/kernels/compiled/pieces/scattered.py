@@ -28,7 +28,7 @@ _at_a_time = kernel(values_at_a_time)
 
 
 @kernel
-def _list_values(planes, apart, numbers, living, places, room, values, owners, ends, like):  # type: ignore[no-untyped-def]
+def _list_values(planes, apart, numbers, living, places, room, values, owners, ends, like):
     """List what is not zero at some neighbouring places of `living` planes, and whose it is; operands are addresses.
 
     A place's list begins `room` entries behind that of the one before. Planes lie `apart` bytes from each other: what
@@ -52,7 +52,7 @@ def _list_values(planes, apart, numbers, living, places, room, values, owners, e
 
 
 @kernel
-def _add_windows(task, frame, weights, places, values, owners, ends, windows, like):  # type: ignore[no-untyped-def]
+def _add_windows(task, frame, weights, places, values, owners, ends, windows, like):
     """Add up the windows of some neighbouring places, a part of all windows after the other."""
     item, room = item_size(like), task.slots
     each, numbers = _at_a_time(item), pointer_at(frame.tables, room)
@@ -67,7 +67,7 @@ def _add_windows(task, frame, weights, places, values, owners, ends, windows, li
 
 
 @kernel
-def _add_to_rows(task, places, ends, windows, ring, first, low, high, like):  # type: ignore[no-untyped-def]
+def _add_to_rows(task, places, ends, windows, ring, first, low, high, like):
     """Add windows to rows of outputs, as far as these lie in [low, high); the windows' first row is `first`."""
     item, lines = item_size(like), task.channels * (2 if task.split else 1)
     ends, wide = pointer_at(ends, first), task.wide * item
@@ -86,7 +86,7 @@ def _add_to_rows(task, places, ends, windows, ring, first, low, high, like):  # 
 
 
 @kernel
-def _store_rows(task, frame, ring, n, low, begin, end, like):  # type: ignore[no-untyped-def]
+def _store_rows(task, frame, ring, n, low, begin, end, like):
     """Write rows [begin, end) of outputs to where they belong, and leave zeros."""
     item, lines = item_size(like), task.channels * (2 if task.split else 1)
     wide, size = task.wide * item, task.height * task.width
@@ -103,7 +103,7 @@ def _store_rows(task, frame, ring, n, low, begin, end, like):  # type: ignore[no
 
 
 @kernel
-def scattered_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
+def scattered_pieces(task, frame, begin, end, like):
     """Compute pieces [begin, end): they count items and bands of `strip` rows of outputs.
 
     Planes are steps_y × steps_x without padding; the window of step (u, v) begins at output (stride_y · u + start_y,

@@ -12,7 +12,7 @@ _read_weigh = reader(TABLES[WEIGH])
 
 
 @kernel
-def weigh_strided(values, x, part, accumulate, out, stride, count, like):  # type: ignore[no-untyped-def]
+def weigh_strided(values, x, part, accumulate, out, stride, count, like):
     """Write `count` values to every stride-th place from `out` on, times the part of x; operands are addresses."""
     values, x, out = pointer_at(values, like), pointer_at(x, like), pointer_at(out, like)
     for t in range(count):
@@ -28,7 +28,7 @@ def weigh_strided(values, x, part, accumulate, out, stride, count, like):  # typ
 
 
 @kernel
-def _weigh_at(task, frame, values, apart, x, x_apart, n, channel, channels, size, begin, count, like):  # type: ignore[no-untyped-def]
+def _weigh_at(task, frame, values, apart, x, x_apart, n, channel, channels, size, begin, count, like):
     """Do as `weigh_on` but for the tasks that are next, with x at an address; return where the relevance is."""
     skip, step = channel * size + begin, size * item_size(like)
     out = address_at(frame, task.out, n, skip, like)
@@ -46,7 +46,7 @@ def _weigh_at(task, frame, values, apart, x, x_apart, n, channel, channels, size
 
 
 @kernel
-def weigh_on(task, frame, values, apart, n, channel, channels, size, begin, count, like):  # type: ignore[no-untyped-def]
+def weigh_on(task, frame, values, apart, n, channel, channels, size, begin, count, like):
     """Write a stretch of some channels' maps, times the part of x, to where relevance lies and to who reads it next.
 
     Values of a channel are at address `values`, those of the following `apart` from it; maps are of `size`. Where
@@ -61,7 +61,7 @@ def weigh_on(task, frame, values, apart, n, channel, channels, size, begin, coun
 
 
 @kernel
-def _differ(whole, less, step, out, apart, rows, count, like):  # type: ignore[no-untyped-def]
+def _differ(whole, less, step, out, apart, rows, count, like):
     """Write what a summand is, the sum without the other one, for `rows` of `count` values; operands are addresses."""
     for m in range(rows):
         one, other = pointer_at(whole + m * step, like), pointer_at(less + m * step, like)
@@ -71,7 +71,7 @@ def _differ(whole, less, step, out, apart, rows, count, like):  # type: ignore[n
 
 
 @kernel
-def weigh_fractions(first, tasks, frame, r, far, scratch, n, channel, channels, size, begin, count, like):  # type: ignore[no-untyped-def]
+def weigh_fractions(first, tasks, frame, r, far, scratch, n, channel, channels, size, begin, count, like):
     """Weigh the fractions of a stretch of some channels' maps of relevance, as so many tasks from row `first` on say.
 
     Relevance of a channel is at address `r`, that of the following `far` from it; `scratch` is the address of twice as
@@ -100,7 +100,7 @@ def weigh_fractions(first, tasks, frame, r, far, scratch, n, channel, channels, 
 
 
 @kernel
-def weigh_pieces(row, frame, begin, end, like):  # type: ignore[no-untyped-def]
+def weigh_pieces(row, frame, begin, end, like):
     """Write fractions of r (channels, values), times a weight per channel and the part of x, or add them.
 
     Pieces count items, bands of values and channels. The task is that of a row; the `beside` following ones have the

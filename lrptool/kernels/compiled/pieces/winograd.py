@@ -18,7 +18,7 @@ from lrptool.kernels.simd import REGISTER
 
 
 @kernel
-def _rest_of_row(task, tile, end):  # type: ignore[no-untyped-def]
+def _rest_of_row(task, tile, end):
     """Row and column of a tile, and how many tiles up to `end` follow it in its row, itself included."""
     y = tile // task.steps_x
     x = tile - y * task.steps_x
@@ -26,7 +26,7 @@ def _rest_of_row(task, tile, end):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _spread_planes(task, frame, n, g, numbers, count, begin, end, width, like):  # type: ignore[no-untyped-def]
+def _spread_planes(task, frame, n, g, numbers, count, begin, end, width, like):
     """Transform tiles [begin, end) of `count` planes; return how many values the factors of a frequency take up.
 
     Factors are written to the beginning of the thread's own scratch: (16, count · width + lanes of a register), a
@@ -52,7 +52,7 @@ def _spread_planes(task, frame, n, g, numbers, count, begin, end, width, like): 
 
 
 @kernel
-def _meet(task, frame, values, row, n, channel, rows, begin, end, like):  # type: ignore[no-untyped-def]
+def _meet(task, frame, values, row, n, channel, rows, begin, end, like):
     """Write the outputs of tiles [begin, end) that lie at an address: (rows, 2, row) values.
 
     Where there are no values yet, at address 0, ask for what they will meet.
@@ -73,7 +73,7 @@ def _meet(task, frame, values, row, n, channel, rows, begin, end, like):  # type
 
 
 @kernel
-def _compute(task, frame, block, apart, offsets, numbers, terms, count, values, scratch, like):  # type: ignore[no-untyped-def]
+def _compute(task, frame, block, apart, offsets, numbers, terms, count, values, scratch, like):
     """Write a block of channels' outputs of `count` tiles to `values`: (rows, 2, 2 · width of the tile).
 
     Factors are (16, apart), those of term k from `offsets[k]` on; `scratch` takes (16, rows, width) products, and a
@@ -98,7 +98,7 @@ def _compute(task, frame, block, apart, offsets, numbers, terms, count, values, 
 
 
 @kernel
-def winograd_pieces(task, frame, begin, end, like):  # type: ignore[no-untyped-def]
+def winograd_pieces(task, frame, begin, end, like):
     """Compute pieces [begin, end): they count items, groups, columns of tiles and `together` blocks of channels.
 
     Weights are (groups, blocks, frequencies, slots, rows of the tile); the maps have steps_y × steps_x tiles, and the
