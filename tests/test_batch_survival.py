@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -182,6 +183,20 @@ def test_a_full_disk_is_said_and_gone_on_from(tmp_path: Path) -> None:
         assert done.code == 0
         assert " of 40 inputs are done already" in done.err
         same(disk / "out", calm)
+
+
+def test_what_a_killed_worker_left_half_written_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos, out = digits(tmp_path / "photos", 2), tmp_path / "out"
+    add = Manifest.add
+
+    def beside_a_killed_worker(manifest: Manifest, record: dict[str, Any]) -> None:
+        (out / ".lrptool" / "parts" / "half.png").write_bytes(b"half")
+        add(manifest, record)
+
+    monkeypatch.setattr(Manifest, "add", beside_a_killed_worker)
+    done = batch(photos, "-o", out, *SAVE)
+    assert (done.code, done.err.count("error")) == (0, 0), done.err
+    assert not (out / ".lrptool" / "parts").exists()
 
 
 def test_a_line_that_is_torn_does_not_spoil_the_next(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -127,7 +128,8 @@ class Batch:
                 summary.interrupted = summary.done + summary.failed < summary.total
                 self._end(items, manifest, replaced)
             self._tell(settings, summary, began)
-            job.parts.rmdir()
+            # A worker of a cluster that was killed has left what it was writing.
+            shutil.rmtree(job.parts, ignore_errors=True)
         return summary
 
     def _store(self, items: Sequence[Item]) -> Store | None:
