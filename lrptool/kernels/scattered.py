@@ -12,13 +12,11 @@ from lrptool.kernels.geometry import Geometry
 from lrptool.kernels.landing import Landing
 from lrptool.kernels.records import PRODUCT, SCATTERED, SPLIT
 from lrptool.kernels.schedule import Schedule
-from lrptool.kernels.scratch import scratch_of_band, values_at_a_time
+from lrptool.kernels.scratch import LINE, scratch_of_band, values_at_a_time
 from lrptool.kernels.team import get_threads
 
 Values = NDArray[np.floating[Any]]
 
-_LINE = 8
-"""Values a window's lines are multiples of: few registers, or parts of one, that are added without a rest."""
 _WASTE = 2
 """Values of a line for one that has weight beyond which products tap by tap are quicker."""
 _SHARES = 3
@@ -76,7 +74,7 @@ class Scattered:
             reads=landing.reads,
             writes=landing.out,
             group=landing.group,
-            own=scratch_of_band(g.kernel[0] * lines * wide, parts * each, slots, schedule.dtype.itemsize),
+            own=scratch_of_band((g.kernel[0] * lines + 1) * wide, parts * each, slots, schedule.dtype.itemsize),
             weights=schedule.hold(self.weights),
             table=schedule.table(self.offsets),
             channels=self.channels,
@@ -101,4 +99,4 @@ class Scattered:
 
 def _padded(width: int) -> int:
     """Values of a line of a window."""
-    return -(-width // _LINE) * _LINE
+    return -(-width // LINE) * LINE

@@ -11,9 +11,11 @@ SLACK = 256
 """Values a buffer of planes has behind its last one: a tile reads whole registers."""
 BITS = 32
 """Places whose values are looked at together where most are zero."""
-SUMS = 11
-"""Registers of sums at a time where most values are zero: as many as leave room, where there are 16, for what is added
-to them."""
+LINE = 8
+"""Values a window's lines are multiples of: few registers, or parts of one, that are added without a rest."""
+SUMS = 7
+"""Registers of sums at a time where most values are zero. A part of all windows stays in a core's first cache, and a
+window of 7 rows of lines is parts without a rest."""
 ROWS = 8
 """Rows of a dense layer's weights that are added together."""
 
@@ -30,10 +32,15 @@ def values_at_a_time(itemsize: int) -> int:
     return SUMS * REGISTER // itemsize
 
 
-def scratch_of_band(ring: int, window: int, slots: int, itemsize: int) -> int:
+def stretch_of_line(itemsize: int) -> int:
+    """Return the values of a window that lie side by side among the outputs, too, a register at most; compiled, too."""
+    return min(LINE, REGISTER // itemsize)
+
+
+def scratch_of_band(rows: int, window: int, slots: int, itemsize: int) -> int:
     """Return the values a thread needs for rows of outputs, with windows of so many values, of so many planes."""
-    integers = BITS * (slots + 1) + 1
-    return ring + BITS * (window + slots) + integers * INTEGER // itemsize
+    integers = BITS * (slots + 1) + window // stretch_of_line(itemsize) + 1
+    return rows + BITS * slots + integers * INTEGER // itemsize
 
 
 def scratch_of_columns(values: int, itemsize: int) -> int:

@@ -97,26 +97,6 @@ def weigh_lanes(typingctx, places, apart, rows, count, part, accumulate, like): 
     return types.void(_ADDRESSES, _ADDRESSES, *[types.int64] * 4, like), generate
 
 
-@intrinsic
-def add_lanes(typingctx, places, apart, rows, count, like):  # noqa: ARG001
-    """Add values to what is in a target, for `rows` of `count` values. Operands are values and target."""
-
-    def generate(context, builder, signature, args):  # noqa: ARG001
-        places, apart, rows, count, _ = args
-
-        def row(_: Any, at: Sequence[Any]) -> None:
-            def body(lanes: Lanes) -> None:
-                lanes.store(builder.fadd(lanes.load(at[1]), lanes.load(at[0])), at[1])
-
-            emit_stretch(context, builder, like, count, body)
-
-        _in_each_row(builder, rows, places, apart, row)
-        return context.get_dummy_value()
-
-    two = types.UniTuple(types.int64, 2)
-    return types.void(two, two, types.int64, types.int64, like), generate
-
-
 def _away_from_zero(builder: Any, d: Any, epsilon: Any) -> Any:
     """Epsilon with the denominator's sign; sign(0) = +1."""
     return builder.select(

@@ -26,10 +26,10 @@ from lrptool.kernels.simd import Simd
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _AHEAD = 40
 """Terms whose weights are on their way: a block of weights is more than the first cache holds."""
-_ELEMENT = {types.float32: (ir.FloatType(), "f32"), types.float64: (ir.DoubleType(), "f64")}
+ELEMENT = {types.float32: (ir.FloatType(), "f32"), types.float64: (ir.DoubleType(), "f64")}
 
 
-def _multiply_add(builder: Any, vector: Any, suffix: str, *, fused: bool) -> Callable[[Any, Any, Any], Any]:
+def multiply_add(builder: Any, vector: Any, suffix: str, *, fused: bool) -> Callable[[Any, Any, Any], Any]:
     """Return the emitter of a · b + c."""
     if not fused:
         return lambda a, b, c: builder.fadd(builder.fmul(a, b), c)
@@ -48,7 +48,7 @@ def _emit(
     undefined = ir.Constant(vector, ir.Undefined)
     first_lane = ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes)
     align = 4 if suffix == "f32" else 8
-    multiply_add = _multiply_add(builder, vector, suffix, fused=fused)
+    added = multiply_add(builder, vector, suffix, fused=fused)
 
     def at(pointer: Any, index: int) -> Any:
         return builder.bitcast(builder.gep(pointer, [ir.Constant(_I64, index)]), vector.as_pointer())
@@ -85,7 +85,7 @@ def _emit(
         scalar = builder.load(builder.gep(single, [ir.Constant(_I64, m)]))
         spread = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
         spread = builder.shuffle_vector(spread, undefined, first_lane)
-        totals += [multiply_add(spread, loaded[v], sums[m * vecs + v]) for v in range(vecs)]
+        totals += [added(spread, loaded[v], sums[m * vecs + v]) for v in range(vecs)]
     following = builder.add(k, ir.Constant(_I64, 1))
     for phi, value in [(k, following), *zip(sums, totals, strict=True)]:
         phi.add_incoming(value, body)
@@ -109,7 +109,7 @@ def make_tile(rows: int, vecs: int, simd: Simd, *, turned: bool = False) -> Any:
 
     @intrinsic
     def tile(typingctx, weights, source, offsets, places, terms, before, out, apart):  # noqa: ARG001
-        element, suffix = _ELEMENT[weights.dtype]
+        element, suffix = ELEMENT[weights.dtype]
         lanes = simd.lanes if suffix == "f32" else simd.lanes // 2
 
         def generate(context, builder, signature, args):  # noqa: ARG001

@@ -14,6 +14,7 @@ from lrptool.kernels.compiled.bare import address_at, as_kind, item_size, pointe
 from lrptool.kernels.compiled.contest import collect_all, collect_won, compete
 from lrptool.kernels.compiled.jit import kernel
 from lrptool.kernels.compiled.lanes import copy_lanes
+from lrptool.kernels.compiled.near import prefetch
 from lrptool.kernels.compiled.pieces.onward import NOTHING, SINGLE, fractions_of
 from lrptool.kernels.compiled.pieces.weigh import weigh_on
 from lrptool.kernels.scratch import INTEGER
@@ -44,6 +45,7 @@ def _lay_out(x, task, padded, phase, rows, cols, like):
             y = u * task.stride_y + a - task.top
             row = padded + (a * phase + u * wide) * item
             if 0 <= y < task.height:
+                prefetch(x + (task.height + y) * task.width * item, SINGLE, NOTHING, task.width * item)
                 copy_lanes(x + y * task.width * item, row + task.left * item, task.width, like)
                 set_all(row, task.left, nothing)
                 set_all(row + end * item, wide - end, nothing)

@@ -1,8 +1,8 @@
 """A product of few channels from fractions that are mostly zero: what each place hands on is added where it belongs.
 
 Behind max pooling a quarter of a map's places at most have relevance. Of each place the fractions that are not zero are
-listed, their weights added up for a whole window of outputs, and the window added to rows of outputs in scratch; a row
-is stored once no further window reaches it.
+listed, their weights added up for a whole window of outputs, a part after the other, and each part added to rows of
+outputs in scratch; a row is stored once no further window reaches it.
 """
 
 from __future__ import annotations
@@ -16,23 +16,21 @@ from lrptool.kernels.compiled.near import prefetch
 from lrptool.kernels.compiled.pieces.onward import NOTHING, SINGLE
 from lrptool.kernels.compiled.pieces.product import list_living, pick
 from lrptool.kernels.compiled.pieces.weigh import weigh_on
-from lrptool.kernels.compiled.rows import add_lanes
-from lrptool.kernels.compiled.tile import make_tile
-from lrptool.kernels.scratch import BITS, INTEGER, SUMS, values_at_a_time
-from lrptool.kernels.simd import SIMD
+from lrptool.kernels.compiled.window import add_part
+from lrptool.kernels.scratch import BITS, INTEGER, stretch_of_line, values_at_a_time
 
 _UNSIGNED, _ONE = np.uint64(0), np.uint64(1)
 """Numbers that cannot be negative: nothing is asked about an index that is one."""
-_TILE = make_tile(1, SUMS, SIMD, turned=True)
-_at_a_time = kernel(values_at_a_time)
+_at_a_time, _stretch = kernel(values_at_a_time), kernel(stretch_of_line)
 
 
 @kernel
-def _list_values(planes, apart, numbers, living, places, room, values, owners, ends, like):
-    """List what is not zero at some neighbouring places of `living` planes, and whose it is; operands are addresses.
+def _list_values(planes, apart, numbers, living, places, room, step, values, owners, ends, like):
+    """List what is not zero at some neighbouring places of `living` planes, and how far its weights lie behind others.
 
-    A place's list begins `room` entries behind that of the one before. Planes lie `apart` bytes from each other: what
-    follows in each of them is asked for, no processor foresees so many.
+    A plane's weights lie `step` bytes behind those of the one before, its values `apart` bytes. A place's list begins
+    `room` entries behind that of the one before. What follows in each of the planes is asked for: no processor foresees
+    so many. Operands are addresses.
     """
     numbers, ends, stretch = pointer_at(numbers, room), pointer_at(ends, _UNSIGNED), BITS * item_size(like)
     values, owners = pointer_at(values, like), pointer_at(owners, room)
@@ -43,46 +41,45 @@ def _list_values(planes, apart, numbers, living, places, room, values, owners, e
         number = numbers[k]
         place = planes + number * apart
         prefetch(place + 2 * stretch, SINGLE, NOTHING, stretch)
-        row, bits = pointer_at(place, like), bits_of(place, like) & some
+        row, bits, weights = pointer_at(place, like), bits_of(place, like) & some, number * step
         while bits:
             v = lowest(bits)
             end = ends[v]
-            values[end], owners[end], ends[v] = row[v], number, end + _ONE
+            values[end], owners[end], ends[v] = row[v], weights, end + _ONE
             bits &= bits - _ONE
 
 
 @kernel
-def _add_windows(task, frame, weights, places, values, owners, ends, windows, like):
-    """Add up the windows of some neighbouring places, a part of all windows after the other."""
-    item, room = item_size(like), task.slots
-    each, numbers = _at_a_time(item), pointer_at(frame.tables, room)
-    ends = pointer_at(ends, room)
-    for part in range(task.blocks):
-        w = pointer_at(weights + part * room * each * item, like)
-        for v in range(places):
-            begin, out = v * room, windows + (v * task.blocks + part) * each * item
-            if ends[v] > begin:
-                source, whose = pointer_at(values + begin * item, like), pointer_at(owners + begin * INTEGER, room)
-                _TILE(w, source, numbers, whose, ends[v] - begin, NOTHING, pointer_at(out, like), NOTHING)
+def _find_rows(task, targets, first, low, high, like):
+    """Write how far from a place's own output each stretch of its window lies among rows of outputs, in bytes.
+
+    The window's first row is `first`; what lies outside rows [low, high), and what parts have behind a window's end,
+    goes to a line nobody reads.
+    """
+    item, lines = item_size(like), task.channels * (2 if task.split else 1)
+    each, targets = _stretch(item), pointer_at(targets, first)
+    in_line = task.chunk // each
+    for k in range(task.blocks * _at_a_time(item) // each):
+        line = k // in_line
+        y = first + line // lines
+        row = (y - low) % task.kept * lines + line % lines
+        if line >= task.kept * lines or y < low or y >= high:
+            row = task.kept * lines
+        targets[k] = (row * task.wide + k % in_line * each) * item
 
 
 @kernel
-def _add_to_rows(task, places, ends, windows, ring, first, low, high, like):
-    """Add windows to rows of outputs, as far as these lie in [low, high); the windows' first row is `first`."""
-    item, lines = item_size(like), task.channels * (2 if task.split else 1)
-    ends, wide = pointer_at(ends, first), task.wide * item
-    apart, line = task.blocks * _at_a_time(item) * item, task.chunk * item
-    begin, end = max(first, low), min(first + task.kept, high)
-    skip, first_row = (begin - first) * lines * line, (begin - low) % task.kept
-    for v in range(places):
-        if ends[v] > v * task.slots:
-            # All rows of a place before the next place's, which overlap them: what was just written is slow to read.
-            source, row = windows + v * apart + skip, first_row
-            for _ in range(begin, end):
-                target = ring + row * lines * wide + v * task.stride_x * item
-                add_lanes((source, target), (line, wide), lines, task.chunk, like)
-                source += lines * line
-                row = row + 1 if row + 1 < task.kept else 0
+def _add_windows(task, weights, targets, parts, places, values, owners, ends, ring, like):
+    """Add the windows of some neighbouring places to rows of outputs, some parts of all windows one after the other."""
+    item, room, begin = item_size(like), task.slots, parts[0]
+    each, ends = _at_a_time(item), pointer_at(ends, room)
+    stretches = each // _stretch(item)
+    for part in range(begin, parts[1]):
+        w, where = weights + part * room * each * item, targets + part * stretches * INTEGER
+        for v in range(places):
+            first, place = v * room, ring + v * task.stride_x * item
+            if ends[v] > first:
+                add_part(w, values + first * item, owners + first * INTEGER, ends[v] - first, where, place, like)
 
 
 @kernel
@@ -109,16 +106,16 @@ def scattered_pieces(task, frame, begin, end, like):
     Planes are steps_y × steps_x without padding; the window of step (u, v) begins at output (stride_y · u + start_y,
     stride_x · v + start_x) and has `kept` rows, in each of them one of `chunk` values for every channel, twice where it
     is `split`. Weights are (blocks, slots, values added up at a time): windows, cut into parts. The thread's own
-    scratch holds `kept` rows of outputs, `wide` values for each of those lines, then windows, lists and where these
-    end. Each output is computed by one thread, in the order of steps.
+    scratch holds `kept` rows of outputs, `wide` values for each of those lines and one more, then lists, where these
+    end, and where stretches of windows belong. Each output is computed by one thread, in the order of steps.
     """
     item, slots = item_size(like), task.slots
-    lines = task.channels * (2 if task.split else 1)
-    ring_size, bands = task.kept * lines * task.wide, -(-task.height // task.strip)
-    windows = frame.own + ring_size * item
-    values = windows + BITS * task.blocks * _at_a_time(item) * item
+    lines, each = task.channels * (2 if task.split else 1), _at_a_time(item)
+    ring_size, bands = (task.kept * lines + 1) * task.wide, -(-task.height // task.strip)
+    values = frame.own + ring_size * item
     owners = -(-(values + BITS * slots * item) // INTEGER) * INTEGER
     ends = owners + BITS * slots * INTEGER
+    targets = ends + BITS * INTEGER
     weights = address_at(frame, task.weights, NOTHING, NOTHING, like)
     numbers = frame.terms + slots * INTEGER
     set_all(frame.own, ring_size, like)
@@ -132,13 +129,15 @@ def scattered_pieces(task, frame, begin, end, like):
             if first > done:
                 _store_rows(task, frame, frame.own, n, low, done, first, like)
                 done = first
+            _find_rows(task, targets, first, low, high, like)
+            row = lines * task.chunk
+            parts = (max(0, low - first) * row // each, -(-min(task.kept, high - first) * row // each))
             for v in range(0, task.steps_x, BITS):
                 places = min(BITS, task.steps_x - v)
                 planes = address_at(frame, task.planes, n, u * task.steps_x + v, like)
-                apart = task.plane_values * item
-                _list_values(planes, apart, numbers, living, places, slots, values, owners, ends, like)
-                _add_windows(task, frame, weights, places, values, owners, ends, windows, like)
+                apart, behind = task.plane_values * item, each * item
+                _list_values(planes, apart, numbers, living, places, slots, behind, values, owners, ends, like)
                 ring = frame.own + v * task.stride_x * item
-                _add_to_rows(task, places, ends, windows, ring, first, low, high, like)
+                _add_windows(task, weights, targets, parts, places, values, owners, ends, ring, like)
             u += 1
         _store_rows(task, frame, frame.own, n, low, done, high, like)

@@ -1,0 +1,86 @@
+"""A part of a window of outputs that few values have weights for, emitted as vector code.
+
+Sums stay in registers until the last value, and are added to rows of outputs then. Neighbouring windows overlap there,
+and what was just written is slow to read; but by then the next window's sums are under way, and nobody waits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from lrptool.kernels.compiled.lanes import pointer, size_of, spread
+from lrptool.kernels.compiled.tile import ELEMENT, multiply_add
+from lrptool.kernels.scratch import SUMS, stretch_of_line
+from lrptool.kernels.simd import REGISTER, SIMD
+
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+
+
+def _value(builder: Any, address: Any, k: Any, kind: Any, size: int) -> Any:
+    """Value k at an address."""
+    place = builder.add(address, builder.mul(k, ir.Constant(_I64, size)))
+    return builder.load(builder.inttoptr(place, kind.as_pointer()))
+
+
+def _emit_sums(builder: Any, like: Any, weights: Any, values: Any, owners: Any, count: Any) -> list[Any]:
+    """Emit the loop over values; return the sums."""
+    (element, suffix), size = ELEMENT[like], size_of(like)
+    vector = ir.VectorType(element, REGISTER // size)
+    added = multiply_add(builder, vector, suffix, fused=SIMD.fused)
+    before = builder.block
+    body, behind = (builder.append_basic_block(name) for name in ("value", "values"))
+    builder.branch(body)
+    builder.position_at_end(body)
+    k = builder.phi(_I64)
+    sums = [builder.phi(vector) for _ in range(SUMS)]
+    value = spread(builder, _value(builder, values, k, element, size), vector)
+    weight = builder.add(weights, _value(builder, owners, k, _I64, 8))
+    totals = [
+        added(value, builder.load(pointer(builder, weight, ir.Constant(_I64, m * REGISTER), vector), align=size), one)
+        for m, one in enumerate(sums)
+    ]
+    following = builder.add(k, ir.Constant(_I64, 1))
+    nothing = ir.Constant(vector, [0.0] * vector.count)
+    for phi, start, result in zip(
+        [k, *sums], [ir.Constant(_I64, 0), *[nothing] * SUMS], [following, *totals], strict=True
+    ):
+        phi.add_incoming(start, before)
+        phi.add_incoming(result, body)
+    builder.cbranch(builder.icmp_signed("<", following, count), body, behind)
+    builder.position_at_end(behind)
+    return totals
+
+
+@intrinsic
+def add_part(typingctx, weights, values, owners, count, targets, place, like):  # noqa: ARG001
+    """Add Σ_k values[k] · a part of window k to rows of outputs; k counts to `count`, which is not zero.
+
+    Weights of window k lie owners[k] bytes behind address `weights`. Each stretch of the part belongs to an address of
+    its own, targets[m] bytes behind `place`. Operands are addresses.
+    """
+
+    def generate(context, builder, signature, args):  # noqa: ARG001
+        weights, values, owners, count, targets, place, _ = args
+        totals = _emit_sums(builder, like, weights, values, owners, count)
+        size, lanes = size_of(like), totals[0].type.count
+        each = stretch_of_line(size)
+        stretches = []
+        for total in totals:
+            for first in range(0, lanes, each):
+                numbers = ir.Constant(ir.VectorType(_I32, each), list(range(first, first + each)))
+                stretches.append(builder.shuffle_vector(total, ir.Constant(total.type, ir.Undefined), numbers))
+        vector = stretches[0].type
+        where = [
+            pointer(builder, place, _value(builder, targets, ir.Constant(_I64, m), _I64, 8), vector)
+            for m in range(len(stretches))
+        ]
+        sums = [builder.fadd(builder.load(at, align=size), one) for at, one in zip(where, stretches, strict=True)]
+        for at, one in zip(where, sums, strict=True):
+            builder.store(one, at, align=size)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 6, like), generate
