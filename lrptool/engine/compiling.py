@@ -122,7 +122,7 @@ class Compiler:
             sparse=self._sparse.get(node.outputs[0], False),
         )
         few = isinstance(linear, ConvMap) and linear.single and self._apart.get(node.outputs[0], False)
-        denominators = spell_denominators(node, step, graph, None if few else self.beside, rectified)
+        denominators = spell_denominators(node, step, None if few else self.beside, rectified)
         layer = Layer(
             step,
             inputs,

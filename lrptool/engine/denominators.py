@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrptool.engine.shares import ShareStep
-from lrptool.graph import Graph, Node
+from lrptool.graph import Node
 from lrptool.ops import OnnxNode, WeightPart
 from lrptool.rules import IMAGE_FREE, Share, Term
 
@@ -88,9 +88,7 @@ def denominator_name(node: Node, number: int) -> str:
     return f"{node.outputs[0]}/denominator{number}"
 
 
-def spell_denominators(
-    node: Node, step: ShareStep, graph: Graph, beside: Beside | None, rectified: str | None
-) -> Denominators:
+def spell_denominators(node: Node, step: ShareStep, beside: Beside | None, rectified: str | None) -> Denominators:
     """Add denominators that depend on the picture to what is computed beside the network; return what they are.
 
     The walk itself forms those that another share's leaves of the pre-activation, and all of other layers than
@@ -114,9 +112,9 @@ def spell_denominators(
     doubled = {number for number in names if rectified and _raises(step.shares[number], step)}
     for number in names.keys() - rests.keys():
         if rectified and number in doubled:
-            _spell_twice(node, names[number], graph, beside, rectified)
+            _spell_twice(node, names[number], beside, rectified)
         else:
-            names[number] = _spell(node, number, step, graph, beside)
+            names[number] = _spell(node, number, step, beside)
     return Denominators(names, rests, doubled - rests.keys())
 
 
@@ -143,16 +141,16 @@ def _complete(share: Share, other: Share, step: ShareStep) -> bool:
     return (signed or plain) and _has_bias(share, _POS, step) and _has_bias(other, _NEG, step)
 
 
-def _spell_twice(node: Node, name: str, graph: Graph, beside: Beside, rectified: str) -> None:
+def _spell_twice(node: Node, name: str, beside: Beside, rectified: str) -> None:
     """Add twice what raised the output, of inputs of either sign, as the sum of the pre-activation and all sizes."""
     x, w = node.inputs[0], node.inputs[1]
     sizes = beside.write("Abs", (x,), f"{x}/abs")
-    constants = [beside.constant(f"{constant}/abs", np.abs(graph.constants[constant])) for constant in node.inputs[1:]]
+    constants = [beside.write("Abs", (constant,), f"{constant}/abs") for constant in node.inputs[1:]]
     product = beside.write("Conv", (sizes, *constants), f"{node.outputs[0]}/abs·{w}", **node.attributes)
     beside.like[beside.write("Add", (product, rectified), name)] = node.outputs[0]
 
 
-def _spell(node: Node, number: int, step: ShareStep, graph: Graph, beside: Beside) -> str:
+def _spell(node: Node, number: int, step: ShareStep, beside: Beside) -> str:
     """Add a share's denominator as it stands; return its name."""
     share = step.shares[number]
     y = node.outputs[0]
@@ -165,7 +163,7 @@ def _spell(node: Node, number: int, step: ShareStep, graph: Graph, beside: Besid
             continue
         product = beside.write(
             "Conv",
-            (_part_of(node.inputs[0], term.x, beside), _weights_of(node, term.w, graph, beside)),
+            (_part_of(node.inputs[0], term.x, beside), _weights_of(node, term.w, beside)),
             f"{y}/{term.x}·{_word(term.w)}",
             **node.attributes,
         )
@@ -185,18 +183,33 @@ def _word(part: WeightPart) -> str:
     return part.kind if not part.gamma else f"{part.kind}{part.gamma!r}"
 
 
-def _weights_of(node: Node, part: WeightPart, graph: Graph, beside: Beside) -> str:
-    """Return the constant that holds a part of the weights."""
+def _weights_of(node: Node, part: WeightPart, beside: Beside) -> str:
+    """Return the tensor that holds a part of the weights.
+
+    It is spelled as operators on the weights: onnxruntime carries those out once, while the session is made, and nobody
+    else has to hold the part.
+    """
+    w = node.inputs[1]
     if part == _ALL:
-        return node.inputs[1]
-    name = f"{node.inputs[1]}/{_word(part)}"
-    return name if name in beside.constants else beside.constant(name, part.of(graph.constants[node.inputs[1]]))
+        return w
+    name = f"{w}/{_word(part)}"
+    if part in (_POS, _NEG):
+        return _clipped(w, part.kind, name, beside)
+    kind = part.kind.removeprefix("gamma-")
+    gamma = beside.constant(f"/gamma{part.gamma!r}", np.array(part.gamma))
+    more = beside.write("Mul", (_clipped(w, kind, f"{w}/{kind}", beside), gamma), f"{name}/more")
+    return beside.write("Add", (w, more), name)
+
+
+def _clipped(tensor: str, kind: str, name: str, beside: Beside) -> str:
+    """Add the positive or the negative part of a tensor."""
+    if kind == "pos":
+        return beside.write("Relu", (tensor,), name)
+    return beside.write("Min", (tensor, beside.constant("/zero", np.zeros((), np.float32))), name)
 
 
 def _part_of(x: str, part: str, beside: Beside) -> str:
     """Return the tensor that holds a part of the input."""
     if part == "all":
         return x
-    if part == "pos":
-        return beside.write("Relu", (x,), f"{x}/pos")
-    return beside.write("Min", (x, beside.constant("/zero", np.zeros((), np.float32))), f"{x}/neg")
+    return _clipped(x, part, f"{x}/{part}", beside)
