@@ -71,7 +71,7 @@ def only_tile(shape: int | None) -> Iterator[None]:
     are windows of what is not zero, in bands of any height.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scattered, "_WASTE", scattered._LINE)
+        patch.setattr(scattered, "_WASTE", scattered.LINE)
         patch.setattr(scattered, "_LEAST", 0)
         for least in ("_SLOTS", "_CHANNELS", "_TILES"):
             patch.setattr(winograd, least, 1)

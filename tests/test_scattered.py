@@ -93,27 +93,34 @@ def test_nothing_depends_on_bands_or_company(preset: str, monkeypatch: pytest.Mo
         np.testing.assert_array_equal(other, found[0])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kernel", [(5, 6), (3, 11), (2, 17)], ids=str)
 @pytest.mark.parametrize("stride", [(1, 1), (2, 3), (4, 4), (9, 6)], ids=str)
-def test_windows_are_added_where_they_belong(stride: tuple[int, int]) -> None:
-    """Against the matrix of the convolution; windows overlap, touch, or leave rows that none reaches."""
+def test_windows_are_added_where_they_belong(stride: tuple[int, int], kernel: tuple[int, int], dtype: type) -> None:
+    """Against the matrix of the convolution; windows overlap, touch, or leave rows that none reaches.
+
+    Their lines are one to three times as long as what is added at a time, or more.
+    """
     net = Net((2, 31, 40), seed=7)
-    graph = net.finish(net.conv("conv1", "x", 5, kernel=(5, 6), strides=stride, pads=(3, 0, 1, 2)))
+    graph = net.finish(net.conv("conv1", "x", 5, kernel=kernel, strides=stride, pads=(3, 0, 1, 2)))
     program = Program(graph, Composite.uniform("gradient"))
     layer = step_of(program, "conv1").layer
     assert layer is not None
-    kernel = layer.step._linear.gather(0, (layer.step.shares[0].terms[0].w,), np.float64)
-    assert isinstance(kernel, TransposedConv)
-    assert kernel.scattered is not kernel
+    product = layer.step._linear.gather(0, (layer.step.shares[0].terms[0].w,), dtype)
+    assert isinstance(product, TransposedConv)
+    assert product.scattered is not product
     random = np.random.default_rng(8)
     shape = graph.tensors["conv1"].item_shape
     r = random.normal(size=(1, *shape)) * (random.uniform(size=(1, *shape)) < 0.2)
     r[0, 2] = 0  # a plane without anything
     weight = graph.constants["conv1/weight"].astype(np.float64)
-    wanted = (r.reshape(-1) @ conv_matrix(weight, kernel._geometry)).reshape(1, 2, 31, 40)
+    wanted = (r.reshape(-1) @ conv_matrix(weight, product._geometry)).reshape(1, 2, 31, 40)
     layer.step.fused._sparse = True  # type: ignore[union-attr]
     x = random.normal(size=(1, 2, 31, 40))
-    (found,) = layer.step([x], None, r)
-    np.testing.assert_allclose(found, x * wanted if layer.reads_input else wanted, rtol=0, atol=1e-13)
+    (found,) = layer.step([x.astype(dtype)], None, r.astype(dtype))
+    np.testing.assert_allclose(
+        found, x * wanted if layer.reads_input else wanted, rtol=0, atol=1e-13 if dtype == np.float64 else 2e-5
+    )
 
 
 def test_what_is_not_finite_is_found() -> None:

@@ -21,7 +21,9 @@ from lrptool.errors import ConfigError, OutputError
 from lrptool.kernels import beside, machine_code, simd
 from lrptool.kernels.compiled.bare import pointer_at
 from lrptool.kernels.compiled.tile import make_tile
+from lrptool.kernels.compiled.window import make_part
 from lrptool.kernels.machine_code import MachineCode
+from lrptool.kernels.scratch import LINE, SUMS
 from lrptool.kernels.team import Team, counters
 from lrptool.resources import user_cache
 from lrptool.zoo import fetch, known_card, locate
@@ -438,3 +440,30 @@ def test_every_tile_of_every_instruction_set(name: str, rows: int, vecs: int, tu
     np.testing.assert_allclose(
         out, wanted.T if turned else wanted, rtol=0, atol=(1e-5 if dtype == np.float32 else 1e-13)
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", simd._SETS)
+def test_every_part_of_a_window_of_every_instruction_set(name: str, dtype: Any) -> None:
+    """Stretches of a part belong to places in any order, with something between them."""
+    made = simd._SETS[name]
+    lanes = made.lanes if dtype == np.float32 else made.lanes // 2
+    stretch, add_part = min(LINE, lanes), make_part(made)
+    count, stretches = 5, SUMS * lanes // stretch
+    random = np.random.default_rng(1)
+    weights = random.standard_normal((9, SUMS * lanes)).astype(dtype)
+    values, whose = random.standard_normal(count).astype(dtype), np.array([8, 0, 3, 3, 5])
+    before = random.standard_normal((stretches, stretch + 3)).astype(dtype)
+    rows = random.permutation(stretches)
+    out = before.copy()
+
+    @numba.njit
+    def run(weights, values, offsets, count, targets, place, like):  # type: ignore[no-untyped-def]
+        add_part(weights, values, offsets, count, targets, place, like)
+
+    offsets, targets = whose * weights.strides[0], rows * out.strides[0]
+    addresses = (weights.ctypes.data, values.ctypes.data, offsets.ctypes.data)
+    run(*addresses, count, targets.ctypes.data, out.ctypes.data, dtype(0))
+    wanted = before.copy()
+    wanted[rows, :stretch] += (values @ weights[whose]).reshape(stretches, stretch)
+    np.testing.assert_allclose(out, wanted, rtol=0, atol=1e-5 if dtype == np.float32 else 1e-13)

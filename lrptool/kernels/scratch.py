@@ -14,8 +14,11 @@ BITS = 32
 LINE = 8
 """Values a window's lines are multiples of: few registers, or parts of one, that are added without a rest."""
 SUMS = 7
-"""Registers of sums at a time where most values are zero. A part of all windows stays in a core's first cache, and a
-window of 7 rows of lines is parts without a rest."""
+"""Registers of sums at a time where most values are zero.
+
+They keep multiply-adds busy, and with 8 values to a register this part of 96 windows stays in a core's first cache.
+3 × 7 lines of 8 values are parts without a rest.
+"""
 ROWS = 8
 """Rows of a dense layer's weights that are added together."""
 

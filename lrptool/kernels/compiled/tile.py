@@ -74,8 +74,7 @@ def _emit(
     each = vecs * lanes if turned else rows
     place = builder.mul(builder.load(builder.gep(places, [k])), ir.Constant(_I64, each))
     weight = builder.gep(weights, [place])
-    # A single row's terms are chosen one by one.
-    for value in range(0, each if rows > 1 else 0, LINE // align):
+    for value in range(0, each, LINE // align):
         ahead = builder.gep(weight, [ir.Constant(_I64, _AHEAD * each + value)])
         emit_prefetch(builder, ahead, into_first=True)
     wide, single = (weight, shifted) if turned else (shifted, weight)

@@ -14,8 +14,8 @@ from numba.extending import intrinsic
 
 from lrptool.kernels.compiled.lanes import pointer, size_of, spread
 from lrptool.kernels.compiled.tile import ELEMENT, multiply_add
-from lrptool.kernels.scratch import SUMS, stretch_of_line
-from lrptool.kernels.simd import REGISTER, SIMD
+from lrptool.kernels.scratch import INTEGER, LINE, SUMS
+from lrptool.kernels.simd import Simd
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
@@ -26,11 +26,11 @@ def _value(builder: Any, address: Any, k: Any, kind: Any, size: int) -> Any:
     return builder.load(builder.inttoptr(place, kind.as_pointer()))
 
 
-def _emit_sums(builder: Any, like: Any, weights: Any, values: Any, owners: Any, count: Any) -> list[Any]:
+def _emit_sums(builder: Any, like: Any, weights: Any, values: Any, offsets: Any, count: Any, simd: Simd) -> list[Any]:
     """Emit the loop over values; return the sums."""
     (element, suffix), size = ELEMENT[like], size_of(like)
-    vector = ir.VectorType(element, REGISTER // size)
-    added = multiply_add(builder, vector, suffix, fused=SIMD.fused)
+    vector = ir.VectorType(element, simd.lanes * 4 // size)
+    added = multiply_add(builder, vector, suffix, fused=simd.fused)
     before = builder.block
     body, behind = (builder.append_basic_block(name) for name in ("value", "values"))
     builder.branch(body)
@@ -38,9 +38,13 @@ def _emit_sums(builder: Any, like: Any, weights: Any, values: Any, owners: Any, 
     k = builder.phi(_I64)
     sums = [builder.phi(vector) for _ in range(SUMS)]
     value = spread(builder, _value(builder, values, k, element, size), vector)
-    weight = builder.add(weights, _value(builder, owners, k, _I64, 8))
+    weight = builder.add(weights, _value(builder, offsets, k, _I64, INTEGER))
     totals = [
-        added(value, builder.load(pointer(builder, weight, ir.Constant(_I64, m * REGISTER), vector), align=size), one)
+        added(
+            value,
+            builder.load(pointer(builder, weight, ir.Constant(_I64, m * simd.lanes * 4), vector), align=size),
+            one,
+        )
         for m, one in enumerate(sums)
     ]
     following = builder.add(k, ir.Constant(_I64, 1))
@@ -55,32 +59,41 @@ def _emit_sums(builder: Any, like: Any, weights: Any, values: Any, owners: Any, 
     return totals
 
 
-@intrinsic
-def add_part(typingctx, weights, values, owners, count, targets, place, like):  # noqa: ARG001
-    """Add Σ_k values[k] · a part of window k to rows of outputs; k counts to `count`, which is not zero.
+def make_part(simd: Simd) -> Any:
+    """Return what adds a part of a window, as a function numba can call.
 
-    Weights of window k lie owners[k] bytes behind address `weights`. Each stretch of the part belongs to an address of
-    its own, targets[m] bytes behind `place`. Operands are addresses.
+    The function of (weights, values, offsets, count, targets, place, like) adds Σ_k values[k] · a part of the window of
+    value k to rows of outputs; k counts to `count`, which is not zero. That part begins offsets[k] bytes behind address
+    `weights`, and is `SUMS` registers long. Each of its stretches belongs to an address of its own, targets[m] bytes
+    behind `place`. All operands but the last are addresses.
     """
 
-    def generate(context, builder, signature, args):  # noqa: ARG001
-        weights, values, owners, count, targets, place, _ = args
-        totals = _emit_sums(builder, like, weights, values, owners, count)
-        size, lanes = size_of(like), totals[0].type.count
-        each = stretch_of_line(size)
-        stretches = []
-        for total in totals:
-            for first in range(0, lanes, each):
-                numbers = ir.Constant(ir.VectorType(_I32, each), list(range(first, first + each)))
-                stretches.append(builder.shuffle_vector(total, ir.Constant(total.type, ir.Undefined), numbers))
-        vector = stretches[0].type
-        where = [
-            pointer(builder, place, _value(builder, targets, ir.Constant(_I64, m), _I64, 8), vector)
-            for m in range(len(stretches))
-        ]
-        sums = [builder.fadd(builder.load(at, align=size), one) for at, one in zip(where, stretches, strict=True)]
-        for at, one in zip(where, sums, strict=True):
-            builder.store(one, at, align=size)
-        return context.get_dummy_value()
+    @intrinsic
+    def add_part(typingctx, weights, values, offsets, count, targets, place, like):  # noqa: ARG001
+        def generate(context, builder, signature, args):  # noqa: ARG001
+            weights, values, offsets, count, targets, place, _ = args
+            totals = _emit_sums(builder, like, weights, values, offsets, count, simd)
+            stretches = _cut(builder, totals)
+            vector, size = stretches[0].type, size_of(like)
+            where = [
+                pointer(builder, place, _value(builder, targets, ir.Constant(_I64, m), _I64, INTEGER), vector)
+                for m in range(len(stretches))
+            ]
+            sums = [builder.fadd(builder.load(at, align=size), one) for at, one in zip(where, stretches, strict=True)]
+            for at, one in zip(where, sums, strict=True):
+                builder.store(one, at, align=size)
+            return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 6, like), generate
+        return types.void(*[types.int64] * 6, like), generate
+
+    return add_part
+
+
+def _cut(builder: Any, totals: list[Any]) -> list[Any]:
+    """Cut registers into stretches of values that lie side by side among the outputs, too."""
+    lanes = totals[0].type.count
+    each = min(LINE, lanes)
+    undefined = ir.Constant(totals[0].type, ir.Undefined)
+    numbers = [list(range(first, first + each)) for first in range(0, lanes, each)]
+    masks = [ir.Constant(ir.VectorType(_I32, each), some) for some in numbers]
+    return [builder.shuffle_vector(total, undefined, mask) for total in totals for mask in masks]

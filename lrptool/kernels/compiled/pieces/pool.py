@@ -45,6 +45,7 @@ def _lay_out(x, task, padded, phase, rows, cols, like):
             y = u * task.stride_y + a - task.top
             row = padded + (a * phase + u * wide) * item
             if 0 <= y < task.height:
+                # This row of the next map: it is wanted once this map has been routed.
                 prefetch(x + (task.height + y) * task.width * item, SINGLE, NOTHING, task.width * item)
                 copy_lanes(x + y * task.width * item, row + task.left * item, task.width, like)
                 set_all(row, task.left, nothing)

@@ -16,24 +16,26 @@ from lrptool.kernels.compiled.near import prefetch
 from lrptool.kernels.compiled.pieces.onward import NOTHING, SINGLE
 from lrptool.kernels.compiled.pieces.product import list_living, pick
 from lrptool.kernels.compiled.pieces.weigh import weigh_on
-from lrptool.kernels.compiled.window import add_part
+from lrptool.kernels.compiled.window import make_part
 from lrptool.kernels.scratch import BITS, INTEGER, stretch_of_line, values_at_a_time
+from lrptool.kernels.simd import SIMD
 
 _UNSIGNED, _ONE = np.uint64(0), np.uint64(1)
 """Numbers that cannot be negative: nothing is asked about an index that is one."""
+_ADD_PART = make_part(SIMD)
 _at_a_time, _stretch = kernel(values_at_a_time), kernel(stretch_of_line)
 
 
 @kernel
-def _list_values(planes, apart, numbers, living, places, room, step, values, owners, ends, like):
-    """List what is not zero at some neighbouring places of `living` planes, and how far its weights lie behind others.
+def _list_values(planes, apart, numbers, living, places, room, step, values, offsets, ends, like):
+    """List what is not zero at some neighbouring places of `living` planes, and where weights of its plane begin.
 
-    A plane's weights lie `step` bytes behind those of the one before, its values `apart` bytes. A place's list begins
-    `room` entries behind that of the one before. What follows in each of the planes is asked for: no processor foresees
-    so many. Operands are addresses.
+    That is a number of bytes behind those of plane 0: planes' weights lie `step` bytes from each other, their values
+    `apart` bytes. A place's list begins `room` entries behind that of the one before. What follows in each of the
+    planes is asked for: no processor foresees so many. Operands are addresses.
     """
     numbers, ends, stretch = pointer_at(numbers, room), pointer_at(ends, _UNSIGNED), BITS * item_size(like)
-    values, owners = pointer_at(values, like), pointer_at(owners, room)
+    values, offsets = pointer_at(values, like), pointer_at(offsets, room)
     some = (_ONE << np.uint64(places)) - _ONE
     for v in range(places):
         ends[v] = v * room
@@ -45,7 +47,7 @@ def _list_values(planes, apart, numbers, living, places, room, step, values, own
         while bits:
             v = lowest(bits)
             end = ends[v]
-            values[end], owners[end], ends[v] = row[v], weights, end + _ONE
+            values[end], offsets[end], ends[v] = row[v], weights, end + _ONE
             bits &= bits - _ONE
 
 
@@ -69,7 +71,7 @@ def _find_rows(task, targets, first, low, high, like):
 
 
 @kernel
-def _add_windows(task, weights, targets, parts, places, values, owners, ends, ring, like):
+def _add_windows(task, weights, targets, parts, places, values, offsets, ends, ring, like):
     """Add the windows of some neighbouring places to rows of outputs, some parts of all windows one after the other."""
     item, room, begin = item_size(like), task.slots, parts[0]
     each, ends = _at_a_time(item), pointer_at(ends, room)
@@ -79,7 +81,7 @@ def _add_windows(task, weights, targets, parts, places, values, owners, ends, ri
         for v in range(places):
             first, place = v * room, ring + v * task.stride_x * item
             if ends[v] > first:
-                add_part(w, values + first * item, owners + first * INTEGER, ends[v] - first, where, place, like)
+                _ADD_PART(w, values + first * item, offsets + first * INTEGER, ends[v] - first, where, place, like)
 
 
 @kernel
@@ -113,8 +115,8 @@ def scattered_pieces(task, frame, begin, end, like):
     lines, each = task.channels * (2 if task.split else 1), _at_a_time(item)
     ring_size, bands = (task.kept * lines + 1) * task.wide, -(-task.height // task.strip)
     values = frame.own + ring_size * item
-    owners = -(-(values + BITS * slots * item) // INTEGER) * INTEGER
-    ends = owners + BITS * slots * INTEGER
+    offsets = -(-(values + BITS * slots * item) // INTEGER) * INTEGER
+    ends = offsets + BITS * slots * INTEGER
     targets = ends + BITS * INTEGER
     weights = address_at(frame, task.weights, NOTHING, NOTHING, like)
     numbers = frame.terms + slots * INTEGER
@@ -136,8 +138,8 @@ def scattered_pieces(task, frame, begin, end, like):
                 places = min(BITS, task.steps_x - v)
                 planes = address_at(frame, task.planes, n, u * task.steps_x + v, like)
                 apart, behind = task.plane_values * item, each * item
-                _list_values(planes, apart, numbers, living, places, slots, behind, values, owners, ends, like)
+                _list_values(planes, apart, numbers, living, places, slots, behind, values, offsets, ends, like)
                 ring = frame.own + v * task.stride_x * item
-                _add_windows(task, weights, targets, parts, places, values, owners, ends, ring, like)
+                _add_windows(task, weights, targets, parts, places, values, offsets, ends, ring, like)
             u += 1
         _store_rows(task, frame, frame.own, n, low, done, high, like)
