@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -66,3 +69,30 @@ def test_a_forked_child_writes_into_memory_of_its_own(size: int) -> None:
         os._exit(int(ours.min()))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
     assert (ours == 1).all()
+
+
+MAPPED = """
+import ctypes
+{first}
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+libc.free(libc.malloc(8 << 20))
+print(libc.malloc(4 << 20) % 4096 == 2 * ctypes.sizeof(ctypes.c_void_p))
+"""
+"""Whether a large block is a mapping of its own, which begins with two words of glibc's, once a larger one is freed."""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told what to map")
+@pytest.mark.parametrize(("chosen", "mapped"), [(None, True), (str(1 << 25), False)], ids=["", "environment"])
+def test_commands_have_large_blocks_returned(chosen: str | None, mapped: bool) -> None:
+    """By itself glibc keeps what was freed; what the environment says is left alone."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    environment |= {"MALLOC_MMAP_THRESHOLD_": chosen} if chosen else {}
+
+    def is_mapped(first: str) -> str:
+        command = [sys.executable, "-c", MAPPED.format(first=first)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert is_mapped("") == "False"
+    assert is_mapped("from lrptool.cli.memory import *; return_large_blocks()") == str(mapped)

@@ -251,8 +251,10 @@ def open_model(given: Mapping[str, Any], *, quiet: bool) -> Model:
     """Load the model that the options name; it is fetched where it is not here."""
     named = model_of(given)
     from lrptool.api import load  # noqa: PLC0415
+    from lrptool.cli.memory import return_large_blocks  # noqa: PLC0415
     from lrptool.cli.progress import Progress  # noqa: PLC0415
 
+    return_large_blocks()
     return load(**named, watch=Progress(quiet=quiet))
 
 
