@@ -48,6 +48,7 @@ def test_parts_have_no_machine_code() -> None:
 
 
 def test_a_whole_is_optimised_with_its_parts_and_can_be_called_from_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    numba.njit(twice).compile((float64,))  # a process's first function has numba make what all of them may need
     optimised = []
     library = parts.JITCodeLibrary
     once = library._optimize_final_module
