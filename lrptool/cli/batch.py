@@ -67,7 +67,7 @@ def command(inputs: tuple[str, ...], **given: Any) -> int:
     INPUT is a file, a folder, a glob, a .tar archive, a URL, @FILE for a list of these, or - for a list on stdin. A
     line of a list is a path, a path and a target separated by a tab, or JSON with "path", "target" and "id".
     """
-    from lrptool.cli.run_batch import run  # noqa: PLC0415
+    from lrptool.cli.run_batch import run
 
     check_pace(given)
     return run(inputs, chosen_composite(given), given)

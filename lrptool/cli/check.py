@@ -32,8 +32,8 @@ def command(composites: tuple[str, ...], seed: int, as_json: bool, quiet: bool, 
     node must have a rule, and, biases set to zero, relevance must be conserved: what starts at the best class arrives
     at the pixels, but for what rules keep by their own formulas; these amounts are listed. Exit code 7 if it does not.
     """
-    from lrptool.api import CHECKED, check  # noqa: PLC0415
-    from lrptool.cli.run_check import tell  # noqa: PLC0415
+    from lrptool.api import CHECKED, check
+    from lrptool.cli.run_check import tell
 
     model = open_model(given, quiet=quiet)
     notes(model.notes, quiet=quiet)

@@ -13,7 +13,7 @@ from lrptool.cli.talk import echo_json, field, parameters, plain, table
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(name: str | None, as_yaml: bool, as_json: bool) -> None:
     """List the composites, or explain one; NAME may be a YAML file of yours."""
-    from lrptool.rules import Composite, preset_names  # noqa: PLC0415
+    from lrptool.rules import Composite, preset_names
 
     if name is None:
         presets = [Composite.load(preset) for preset in preset_names()]
@@ -27,7 +27,7 @@ def command(name: str | None, as_yaml: bool, as_json: bool) -> None:
     if as_json:
         echo_json(composite.to_data())
     elif as_yaml:
-        import yaml  # noqa: PLC0415
+        import yaml
 
         click.echo(yaml.safe_dump(composite.to_data(), sort_keys=False, allow_unicode=True), nl=False)
     else:

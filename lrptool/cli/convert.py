@@ -26,8 +26,8 @@ def command(output: str, no_softmax: bool, force: bool, quiet: bool, **given: An
     Nodes, input and output keep their names, and the batch is open. How pictures are prepared and what classes are
     called goes with the file: lrptool explains it as it explains MODEL.
     """
-    from lrptool.api import check_place, convert  # noqa: PLC0415
-    from lrptool.cli.outputs import identities  # noqa: PLC0415
+    from lrptool.api import check_place, convert
+    from lrptool.cli.outputs import identities
 
     path = Path(output)
     check_place(path, force=force)

@@ -43,7 +43,7 @@ def command(images: tuple[str, ...], **given: Any) -> int:
 
     IMAGE is a picture, - for a picture on stdin, or a .npy array (N, C, H, W) taken as the network's input as it is.
     """
-    from lrptool.cli.run_explain import Wishes, run  # noqa: PLC0415
+    from lrptool.cli.run_explain import Wishes, run
 
     composite = chosen_composite(given)
     check_pace(given)

@@ -32,7 +32,7 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from lrptool.errors import did_you_mean  # noqa: PLC0415
+            from lrptool.errors import did_you_mean
 
             message = f"{error.message.rstrip('.')} ({did_you_mean(args[0], self.modules)})"
             raise click.UsageError(message, error.ctx) from None

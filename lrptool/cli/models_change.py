@@ -25,9 +25,9 @@ _quiet = click.option("-q", "--quiet", is_flag=True, help="No remarks on stderr.
 @_quiet
 def fetch_command(names: tuple[str, ...], everything: bool, models_dir: str | None, quiet: bool) -> int:
     """Fetch models before they are used; what is here already is left alone."""
-    from lrptool.cli.progress import Progress  # noqa: PLC0415
-    from lrptool.zoo import all_cards, fetch, known_card, missing_files  # noqa: PLC0415
-    from lrptool.zoo.store import total_size  # noqa: PLC0415
+    from lrptool.cli.progress import Progress
+    from lrptool.zoo import all_cards, fetch, known_card, missing_files
+    from lrptool.zoo.store import total_size
 
     if bool(names) == everything:
         raise click.UsageError("expected either names of models or --all")
@@ -54,7 +54,7 @@ def fetch_command(names: tuple[str, ...], everything: bool, models_dir: str | No
 @models_dir
 def verify_command(names: tuple[str, ...], models_dir: str | None) -> int:
     """Check the files of models against their published checksums; without names, of all that are here."""
-    from lrptool.zoo import all_cards, known_card, missing_files  # noqa: PLC0415
+    from lrptool.zoo import all_cards, known_card, missing_files
 
     if not names:
         here = [card.name for card in all_cards(models_dir).values() if not missing_files(card, models_dir)]
@@ -64,8 +64,8 @@ def verify_command(names: tuple[str, ...], models_dir: str | None) -> int:
 
 def _verify(card: Card, models_dir: str | None) -> None:
     """Print what is found of every file of a model; ModelError where one is not as published."""
-    from lrptool.zoo import find_file, homes, missing_files  # noqa: PLC0415
-    from lrptool.zoo.store import absent  # noqa: PLC0415
+    from lrptool.zoo import find_file, homes, missing_files
+    from lrptool.zoo.store import absent
 
     if missing := missing_files(card, models_dir):
         raise absent(card, missing, "", hint=f"lrptool models fetch {card.name}")
@@ -95,9 +95,9 @@ def _verify(card: Card, models_dir: str | None) -> None:
 @models_dir
 def import_command(name: str, files: tuple[Path, ...], models_dir: str | None) -> None:
     """Take in files of a model that were fetched by hand: checked against the card, copied to the user's folder."""
-    from lrptool.zoo import known_card, missing_files  # noqa: PLC0415
-    from lrptool.zoo.add import import_files  # noqa: PLC0415
-    from lrptool.zoo.store import sources  # noqa: PLC0415
+    from lrptool.zoo import known_card, missing_files
+    from lrptool.zoo.add import import_files
+    from lrptool.zoo.store import sources
 
     card = known_card(name, models_dir)
     for path, file, target in import_files(card, files):
@@ -111,9 +111,9 @@ def import_command(name: str, files: tuple[Path, ...], models_dir: str | None) -
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def remove_command(names: tuple[str, ...]) -> int:
     """Delete what the user's folder holds of models; a model that was added is forgotten."""
-    from lrptool.zoo import known_card  # noqa: PLC0415
-    from lrptool.zoo.add import remove  # noqa: PLC0415
-    from lrptool.zoo.store import readable_size  # noqa: PLC0415
+    from lrptool.zoo import known_card
+    from lrptool.zoo.add import remove
+    from lrptool.zoo.store import readable_size
 
     def one(name: str) -> None:
         card = known_card(name)
@@ -126,8 +126,8 @@ def remove_command(names: tuple[str, ...]) -> int:
 @click.argument("source", metavar="DIR|card.yaml", type=click.Path(path_type=Path))
 def add_command(source: Path) -> None:
     """Add a model of your own: its card, and the files it names that lie beside it, are copied to the user's folder."""
-    from lrptool.zoo import missing_files  # noqa: PLC0415
-    from lrptool.zoo.add import add  # noqa: PLC0415
+    from lrptool.zoo import missing_files
+    from lrptool.zoo.add import add
 
     for card in add(source):
         click.echo(plain(f"{card.name}: added → {card.path.parent}"))

@@ -31,9 +31,9 @@ def list_command(everything: bool, as_json: bool, models_dir: str | None) -> Non
     bundled: comes with lrptool. cached: fetched or imported. local: in --models-dir or LRPTOOL_MODELS. remote: fetched
     on first use. by hand: nobody but you can fetch it; see lrptool models info NAME.
     """
-    from lrptool.zoo import all_cards, broken_cards  # noqa: PLC0415
-    from lrptool.zoo.state import state_of  # noqa: PLC0415
-    from lrptool.zoo.store import readable_size  # noqa: PLC0415
+    from lrptool.zoo import all_cards, broken_cards
+    from lrptool.zoo.state import state_of
+    from lrptool.zoo.store import readable_size
 
     notes(error.message for error in broken_cards(models_dir))
     cards = [card for card in all_cards(models_dir).values() if everything or not card.variant_of]
@@ -61,8 +61,8 @@ def list_command(everything: bool, as_json: bool, models_dir: str | None) -> Non
 @models_dir
 def info_command(name: str, as_json: bool, models_dir: str | None) -> None:
     """Say what is known about a model: files, preprocessing, output, licence, citation."""
-    from lrptool.zoo import all_cards, known_card  # noqa: PLC0415
-    from lrptool.zoo.state import state_of  # noqa: PLC0415
+    from lrptool.zoo import all_cards, known_card
+    from lrptool.zoo.state import state_of
 
     card = known_card(name, models_dir)
     if as_json:
@@ -90,8 +90,8 @@ def info_command(name: str, as_json: bool, models_dir: str | None) -> None:
 @models_dir
 def where_command(name: str, models_dir: str | None) -> None:
     """Print the path of each file of a model, one per line; an error where one is missing."""
-    from lrptool.zoo import find_file, homes, known_card, missing_files  # noqa: PLC0415
-    from lrptool.zoo.store import absent  # noqa: PLC0415
+    from lrptool.zoo import find_file, homes, known_card, missing_files
+    from lrptool.zoo.store import absent
 
     card = known_card(name, models_dir)
     if missing := missing_files(card, models_dir):
@@ -103,7 +103,7 @@ def where_command(name: str, models_dir: str | None) -> None:
 
 def _record(card: Card, models_dir: str | None) -> dict[str, Any]:
     """Return all that is known of a model in plain values."""
-    from lrptool.zoo.state import state_of  # noqa: PLC0415
+    from lrptool.zoo.state import state_of
 
     texts = ("title", "task", "license", "citation", "source", "accuracy", "notes", "variant_of", "default_composite")
     return {
@@ -122,7 +122,7 @@ def _record(card: Card, models_dir: str | None) -> dict[str, Any]:
 
 def _files(card: Card, models_dir: str | None) -> list[dict[str, Any]]:
     """Return a model's files in plain values."""
-    from lrptool.zoo import find_file, homes  # noqa: PLC0415
+    from lrptool.zoo import find_file, homes
 
     folders = homes(card, models_dir)
     files = []
@@ -149,8 +149,8 @@ def _text_of(path: Path | None) -> str | None:
 
 def _tell_file(file: Mapping[str, Any]) -> None:
     """Print a file's facts, each on a line of its own: addresses and checksums are there to be copied."""
-    from lrptool.zoo.schema import DIGESTS  # noqa: PLC0415
-    from lrptool.zoo.store import readable_size  # noqa: PLC0415
+    from lrptool.zoo.schema import DIGESTS
+    from lrptool.zoo.store import readable_size
 
     packed = f", in {file['archive']}" if file["archive"] else ""
     click.echo(click.style(plain(f"File {file['name']}"), bold=True))

@@ -250,9 +250,9 @@ def model_of(given: Mapping[str, Any]) -> dict[str, Any]:
 def open_model(given: Mapping[str, Any], *, quiet: bool) -> Model:
     """Load the model that the options name; it is fetched where it is not here."""
     named = model_of(given)
-    from lrptool.api import load  # noqa: PLC0415
-    from lrptool.cli.memory import return_large_blocks  # noqa: PLC0415
-    from lrptool.cli.progress import Progress  # noqa: PLC0415
+    from lrptool.api import load
+    from lrptool.cli.memory import return_large_blocks
+    from lrptool.cli.progress import Progress
 
     return_large_blocks()
     return load(**named, watch=Progress(quiet=quiet))
@@ -260,7 +260,7 @@ def open_model(given: Mapping[str, Any], *, quiet: bool) -> Model:
 
 def chosen_composite(given: Mapping[str, Any]) -> Composite | None:
     """Return the composite that the options describe; None where they say nothing."""
-    from lrptool.rules import Composite, Rule  # noqa: PLC0415
+    from lrptool.rules import Composite, Rule
 
     parameters = {name: given[name] for name in _RULE_NUMBERS if given[name] is not None}
     parameters |= dict(_setting(text) for text in given["settings"])
@@ -279,7 +279,7 @@ def chosen_composite(given: Mapping[str, Any]) -> Composite | None:
 
 def _setting(text: str) -> tuple[str, Any]:
     """Return key and value of KEY=VALUE; the value as YAML reads it."""
-    from lrptool.reading import read_yaml_text  # noqa: PLC0415
+    from lrptool.reading import read_yaml_text
 
     key, sign, value = text.partition("=")
     if not sign or not key:

@@ -20,7 +20,7 @@ from lrptool.cli.talk import notes
 @quiet_options
 def command(images: tuple[str, ...], top: int, expect: str | None, as_json: bool, quiet: bool, **given: Any) -> int:
     """Print the classes with the highest scores; IMAGE as in lrptool explain."""
-    from lrptool.cli.run_predict import run  # noqa: PLC0415
+    from lrptool.cli.run_predict import run
 
     model = open_model(given, quiet=quiet)
     notes(model.notes, quiet=quiet)

@@ -27,7 +27,7 @@ def command(files: tuple[str, ...], **given: Any) -> int:
     With --model the photo is laid under them as lrptool explain does it: the model knows which part it saw. Without
     one a heatmap has the size of the network's input.
     """
-    from lrptool.cli.run_render import run  # noqa: PLC0415
+    from lrptool.cli.run_render import run
 
     views = tuple(view for view in ("overlay", "panel") if given[view]) or ("heatmap",)
     if given["model"] is None and views != ("heatmap",):

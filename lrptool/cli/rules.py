@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(name: str | None, as_json: bool) -> None:
     """List the rules, or explain one."""
-    from lrptool.errors import ConfigError, did_you_mean  # noqa: PLC0415
-    from lrptool.rules import CATALOGUE  # noqa: PLC0415
+    from lrptool.errors import ConfigError, did_you_mean
+    from lrptool.rules import CATALOGUE
 
     if name is not None and name not in CATALOGUE:
         raise ConfigError(f"unknown rule '{name}'", hint=did_you_mean(name, CATALOGUE))

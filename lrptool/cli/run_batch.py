@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def run(inputs: Sequence[str], composite: Composite | None, given: Mapping[str, Any]) -> int:
     """Explain all inputs; return the exit code."""
-    from lrptool.batch.run import Batch  # noqa: PLC0415
+    from lrptool.batch.run import Batch
 
     job = _job(composite, given)
     stop = threading.Event()
@@ -60,9 +60,9 @@ def run(inputs: Sequence[str], composite: Composite | None, given: Mapping[str, 
 
 def _job(composite: Composite | None, given: Mapping[str, Any]) -> Job:
     """Return what the options ask for; a usage error where they contradict each other."""
-    from lrptool.api import Style  # noqa: PLC0415
-    from lrptool.batch.job import FORMATS, STORES, Job  # noqa: PLC0415
-    from lrptool.batch.store import check_store  # noqa: PLC0415
+    from lrptool.api import Style
+    from lrptool.batch.job import FORMATS, STORES, Job
+    from lrptool.batch.store import check_store
 
     if given["top"] and given["targets"]:
         raise click.UsageError("--top and --target exclude each other")
@@ -104,7 +104,7 @@ def _portable(named: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sized(job: Job, model: Model, given: Mapping[str, Any]) -> Job:
     """Return the job with the number of inputs computed together: as wished, as before, as memory allows."""
-    from lrptool.batch.resume import earlier_batch_size  # noqa: PLC0415
+    from lrptool.batch.resume import earlier_batch_size
 
     size = given["batch_size"]
     if not size and not given["force"]:
@@ -118,9 +118,9 @@ def _sized(job: Job, model: Model, given: Mapping[str, Any]) -> Job:
 
 def _lanes(model: Model, job: Job, items: Sequence[Item], given: Mapping[str, Any]) -> Lanes:
     """Return how many chunks are computed at the same time: of one thread each, as memory allows."""
-    from lrptool.batch.chunks import shard_of  # noqa: PLC0415
-    from lrptool.batch.lanes import Lanes  # noqa: PLC0415
-    from lrptool.batch.machine import cores  # noqa: PLC0415
+    from lrptool.batch.chunks import shard_of
+    from lrptool.batch.lanes import Lanes
+    from lrptool.batch.machine import cores
 
     if given["dask"] is not None:
         return Lanes(1, 1)
@@ -132,8 +132,8 @@ def _lanes(model: Model, job: Job, items: Sequence[Item], given: Mapping[str, An
 
 def _wish(model: Model, given: Mapping[str, Any]) -> Wish:
     """Return what to explain where a list says nothing else."""
-    from lrptool.api import wanted  # noqa: PLC0415
-    from lrptool.batch.items import Wish  # noqa: PLC0415
+    from lrptool.api import wanted
+    from lrptool.batch.items import Wish
 
     against = given["against"]
     return Wish(
@@ -145,7 +145,7 @@ def _wish(model: Model, given: Mapping[str, Any]) -> Wish:
 
 def _items(inputs: Sequence[str], job: Job, given: Mapping[str, Any]) -> list[Item]:
     """Return all inputs."""
-    from lrptool.batch.listing import PICTURES, Choice, items_of  # noqa: PLC0415
+    from lrptool.batch.listing import PICTURES, Choice, items_of
 
     stdin = read_stdin() if "-" in inputs else b""
     choice = Choice(given["patterns"] or PICTURES, job.folder)
@@ -155,11 +155,11 @@ def _items(inputs: Sequence[str], job: Job, given: Mapping[str, Any]) -> list[It
 def _executor(batch: Any, lanes: Lanes, given: Mapping[str, Any]) -> Callable[[Store | None], Executor]:
     """Return what makes who works on the chunks."""
     if given["dask"] is not None:
-        from lrptool.batch.cluster import Cluster  # noqa: PLC0415
+        from lrptool.batch.cluster import Cluster
 
         return lambda store: Cluster(given["dask"], batch.job, store, batch.stop)
-    from lrptool.batch.local import Local  # noqa: PLC0415
-    from lrptool.batch.work import Bench  # noqa: PLC0415
+    from lrptool.batch.local import Local
+    from lrptool.batch.work import Bench
 
     return lambda store: Local(Bench(batch.model, batch.job, store), batch.stop, lanes.count)
 

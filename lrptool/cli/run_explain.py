@@ -40,7 +40,7 @@ class Wishes:
     @classmethod
     def of(cls, given: Mapping[str, Any], images: Sequence[str]) -> Wishes:
         """Return the wishes that the options express; a usage error where they contradict each other."""
-        from lrptool.api import Style  # noqa: PLC0415
+        from lrptool.api import Style
 
         if given["top"] and given["targets"]:
             raise click.UsageError("--top and --target exclude each other")
@@ -79,7 +79,7 @@ class Wishes:
 
 def run(model: Model, images: Sequence[str], composite: Composite | None, wishes: Wishes) -> int:
     """Explain every picture; return the exit code."""
-    from lrptool.api import BATCH_SIZE, wanted  # noqa: PLC0415
+    from lrptool.api import BATCH_SIZE, wanted
 
     targets = wanted(wishes.targets, wishes.top, model.labels)
     task = _Task(model, composite, wishes, targets, target_names(model.labels))
@@ -154,7 +154,7 @@ def _explain_group(task: _Task, sources: Sequence[Source]) -> list[LrpError]:
 
 def _finish(task: _Task, source: Source, explanation: Explanation, k: int, seconds: float) -> None:
     """Save one result and tell of it."""
-    from lrptool.api import record_of, save  # noqa: PLC0415
+    from lrptool.api import record_of, save
 
     model, wishes, destination = task.model, task.wishes, task.wishes.destination
     record = {"input": source.name} | record_of(model, explanation, k)

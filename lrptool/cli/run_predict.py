@@ -58,7 +58,7 @@ def _exit_code(errors: Sequence[LrpError], done: int) -> int:
 
 def _record(model: Model, source: Source, prediction: Prediction, k: int, top: int) -> dict[str, Any]:
     """Return one picture's result in plain values."""
-    from lrptool.api import ranked  # noqa: PLC0415
+    from lrptool.api import ranked
 
     probabilities = None if prediction.probabilities is None else prediction.probabilities[k]
     classes = ranked(model, prediction.scores[k], probabilities, top)

@@ -35,7 +35,7 @@ class _Task:
 
 def run(files: Sequence[str], model: Model | None, views: tuple[str, ...], given: Mapping[str, Any]) -> int:
     """Colour everything in the files; return the exit code."""
-    from lrptool.api import Style  # noqa: PLC0415
+    from lrptool.api import Style
 
     destination = Destination.of(given["output"], ("png",), files, force=given["force"], default="{stem}")
     if destination.stdout and (given["as_json"] or len(views) > 1):
@@ -62,7 +62,7 @@ def run(files: Sequence[str], model: Model | None, views: tuple[str, ...], given
 
 def _all(files: Sequence[str]) -> Iterator[tuple[str, Stored | LrpError]]:
     """Yield everything in the files, or why it cannot be read."""
-    from lrptool.batch.stored import read_stored  # noqa: PLC0415
+    from lrptool.batch.stored import read_stored
 
     for name in files:
         try:
@@ -74,8 +74,8 @@ def _all(files: Sequence[str]) -> Iterator[tuple[str, Stored | LrpError]]:
 
 def _draw(task: _Task, stored: Stored, number: int) -> None:
     """Make the pictures of one result."""
-    from lrptool.api import save  # noqa: PLC0415
-    from lrptool.imaging import encode_png  # noqa: PLC0415
+    from lrptool.api import save
+    from lrptool.imaging import encode_png
 
     heatmap, crop, record = stored.relevance.sum(axis=0), _crop(task, stored), stored.record
     caption = save.Caption(
@@ -110,8 +110,8 @@ def _draw(task: _Task, stored: Stored, number: int) -> None:
 
 def _crop(task: _Task, stored: Stored) -> Image.Image:
     """What lies under the relevance: what the network saw of the photo, or grey."""
-    from lrptool.api import save  # noqa: PLC0415
-    from lrptool.imaging import load_image  # noqa: PLC0415
+    from lrptool.api import save
+    from lrptool.imaging import load_image
 
     shape = (1, *stored.relevance.shape)
     if task.model is None:

@@ -64,7 +64,7 @@ def read_sources(model: Model, names: Sequence[str]) -> Iterator[Source | Failur
 
 def _read(model: Model, name: str) -> Iterator[Source]:
     """Yield the pictures of one argument: several for an array of several items."""
-    from lrptool.imaging import load_image  # noqa: PLC0415
+    from lrptool.imaging import load_image
 
     if name == "-":
         photo = load_image(read_stdin(), "stdin")

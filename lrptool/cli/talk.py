@@ -144,7 +144,7 @@ _AGAIN = "next time, too: they can be kept nowhere; LRPTOOL_CACHE names a folder
 
 def compiling(*, quiet: bool) -> None:
     """Say that the first run takes a while, where this is it."""
-    from lrptool.engine import is_compiled, is_kept  # noqa: PLC0415
+    from lrptool.engine import is_compiled, is_kept
 
     if not is_compiled():
         note(f"compiling kernels ({_ONCE if is_kept() else _AGAIN})", quiet=quiet)
