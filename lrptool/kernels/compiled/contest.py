@@ -21,7 +21,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from lrptool.kernels.compiled.lanes import Lanes, emit_roomy, pointer, size_of, spread
+from lrptool.kernels.compiled.lanes import Lanes, emit_loop, emit_roomy, pointer, size_of, spread
 from lrptool.kernels.compiled.shuffles import every_second, in_turn
 
 _I64 = ir.IntType(64)
@@ -40,29 +40,6 @@ def _number(builder: Any, table: Any, k: Any, vector: ir.VectorType, size: Any) 
     """A register of the value in some row of a table of values: comparing takes it from memory as it is."""
     address = builder.add(table, builder.mul(k, size))
     return spread(builder, builder.load(builder.inttoptr(address, vector.element.as_pointer())), vector)
-
-
-def _loop(builder: Any, low: Any, high: Any, starts: list[Any], step: Callable[[Any, list[Any]], list[Any]]) -> Any:
-    """Emit a loop over rows [low, high) that turns running values into others; return the last ones."""
-    before = builder.block
-    body, behind = (builder.append_basic_block(name) for name in ("row", "rows"))
-    builder.cbranch(builder.icmp_signed("<", low, high), body, behind)
-    builder.position_at_end(body)
-    k = builder.phi(_I64)
-    running = [builder.phi(start.type) for start in starts]
-    results = step(k, list(running))
-    following = builder.add(k, ir.Constant(_I64, 1))
-    for phi, start, result in zip([k, *running], [low, *starts], [following, *results], strict=True):
-        phi.add_incoming(start, before)
-        phi.add_incoming(result, builder.block)
-    last = builder.block
-    builder.cbranch(builder.icmp_signed("<", following, high), body, behind)
-    builder.position_at_end(behind)
-    ends = [builder.phi(start.type) for start in starts]
-    for end, start, result in zip(ends, starts, results, strict=True):
-        end.add_incoming(start, before)
-        end.add_incoming(result, last)
-    return ends
 
 
 def _by_stride(
@@ -117,7 +94,7 @@ def compete(typingctx, values, offsets, numbers, places, winners, count, stride,
                 ]
 
             starts = [ir.Constant(vector, [number] * vector.count) for number in (float("-inf"), -1.0)]
-            _, winner = _loop(builder, ir.Constant(_I64, 0), places, starts, step)
+            _, winner = emit_loop(builder, ir.Constant(_I64, 0), places, starts, step)
             lanes.store(winner, winners)
 
         _by_stride(context, builder, like, count, stride, body)
@@ -141,7 +118,7 @@ def _collected(lanes: Lanes, operands: Sequence[Any], rows: tuple[Any, Any]) -> 
             found = builder.select(builder.fcmp_ordered("==", winner, number), found, zero)
         return [builder.fadd(running[0], found)]
 
-    (total,) = _loop(builder, *rows, [zero], step)
+    (total,) = emit_loop(builder, *rows, [zero], step)
     return total
 
 

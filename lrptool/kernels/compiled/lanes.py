@@ -129,6 +129,31 @@ def emit_roomy(context: Any, builder: Any, kind: Any, count: Any, body: Body, *,
         body(Lanes(builder, kind, vector, builder.mul(at, size)))
 
 
+def emit_loop(
+    builder: Any, low: Any, high: Any, starts: list[Any], step: Callable[[Any, list[Any]], list[Any]]
+) -> list[Any]:
+    """Emit a loop over numbers [low, high) that turns running values into others; return the last ones."""
+    before = builder.block
+    body, behind = (builder.append_basic_block(name) for name in ("row", "rows"))
+    builder.cbranch(builder.icmp_signed("<", low, high), body, behind)
+    builder.position_at_end(body)
+    k = builder.phi(_I64)
+    running = [builder.phi(start.type) for start in starts]
+    results = step(k, list(running))
+    following = builder.add(k, ir.Constant(_I64, 1))
+    for phi, start, result in zip([k, *running], [low, *starts], [following, *results], strict=True):
+        phi.add_incoming(start, before)
+        phi.add_incoming(result, builder.block)
+    last = builder.block
+    builder.cbranch(builder.icmp_signed("<", following, high), body, behind)
+    builder.position_at_end(behind)
+    ends = [builder.phi(start.type) for start in starts]
+    for end, start, result in zip(ends, starts, results, strict=True):
+        end.add_incoming(start, before)
+        end.add_incoming(result, last)
+    return ends
+
+
 def pointer(builder: Any, address: Any, offset: Any, vector: ir.VectorType) -> Any:
     """A pointer to a vector."""
     return builder.inttoptr(builder.add(address, offset), vector.as_pointer())

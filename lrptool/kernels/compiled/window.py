@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from lrptool.kernels.compiled.lanes import pointer, size_of, spread
+from lrptool.kernels.compiled.lanes import emit_loop, pointer, size_of, spread
 from lrptool.kernels.compiled.tile import ELEMENT, multiply_add
 from lrptool.kernels.scratch import INTEGER, LINE, SUMS
 from lrptool.kernels.simd import Simd
@@ -31,41 +31,24 @@ def _emit_sums(builder: Any, like: Any, weights: Any, values: Any, offsets: Any,
     (element, suffix), size = ELEMENT[like], size_of(like)
     vector = ir.VectorType(element, simd.lanes * 4 // size)
     added = multiply_add(builder, vector, suffix, fused=simd.fused)
-    before = builder.block
-    body, behind = (builder.append_basic_block(name) for name in ("value", "values"))
-    builder.branch(body)
-    builder.position_at_end(body)
-    k = builder.phi(_I64)
-    sums = [builder.phi(vector) for _ in range(SUMS)]
-    value = spread(builder, _value(builder, values, k, element, size), vector)
-    weight = builder.add(weights, _value(builder, offsets, k, _I64, INTEGER))
-    totals = [
-        added(
-            value,
-            builder.load(pointer(builder, weight, ir.Constant(_I64, m * simd.lanes * 4), vector), align=size),
-            one,
-        )
-        for m, one in enumerate(sums)
-    ]
-    following = builder.add(k, ir.Constant(_I64, 1))
+
+    def step(k: Any, sums: list[Any]) -> list[Any]:
+        value = spread(builder, _value(builder, values, k, element, size), vector)
+        weight = builder.add(weights, _value(builder, offsets, k, _I64, INTEGER))
+        places = [pointer(builder, weight, ir.Constant(_I64, m * simd.lanes * 4), vector) for m in range(SUMS)]
+        return [added(value, builder.load(at, align=size), one) for at, one in zip(places, sums, strict=True)]
+
     nothing = ir.Constant(vector, [0.0] * vector.count)
-    for phi, start, result in zip(
-        [k, *sums], [ir.Constant(_I64, 0), *[nothing] * SUMS], [following, *totals], strict=True
-    ):
-        phi.add_incoming(start, before)
-        phi.add_incoming(result, body)
-    builder.cbranch(builder.icmp_signed("<", following, count), body, behind)
-    builder.position_at_end(behind)
-    return totals
+    return emit_loop(builder, ir.Constant(_I64, 0), count, [nothing] * SUMS, step)
 
 
 def make_part(simd: Simd) -> Any:
     """Return what adds a part of a window, as a function numba can call.
 
     The function of (weights, values, offsets, count, targets, place, like) adds Σ_k values[k] · a part of the window of
-    value k to rows of outputs; k counts to `count`, which is not zero. That part begins offsets[k] bytes behind address
-    `weights`, and is `SUMS` registers long. Each of its stretches belongs to an address of its own, targets[m] bytes
-    behind `place`. All operands but the last are addresses.
+    value k to rows of outputs; k counts to `count`. That part begins offsets[k] bytes behind address `weights`, and is
+    `SUMS` registers long. Each of its stretches belongs to an address of its own, targets[m] bytes behind `place`. All
+    operands but the last are addresses.
     """
 
     @intrinsic
