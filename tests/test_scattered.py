@@ -174,7 +174,7 @@ def test_no_bit_depends_on_which_other_classes_are_explained() -> None:
 
 def test_weights_of_few_denominators_are_kept() -> None:
     program = Program(pooled(), Composite.load("epsilon-plus"), bounds=BOUNDS)
-    packed = program.prepare()
+    packed = program.packed()
     assert "conv2/weight" in packed
     assert "classes/weight" not in packed
 

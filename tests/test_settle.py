@@ -127,7 +127,7 @@ def test_what_others_look_at_stays(tmp_path: Path) -> None:
     graph = load(model(nodes, ("N", 2, 1, 1), {"w": shared, "v": shared + 1}), tmp_path)
     reading = {one.outputs[0]: one.inputs[1] for one in graph.nodes if len(one.inputs) > 1}
     assert reading["a"] == reading["b"]
-    assert Program(graph, lrptool.Composite.uniform(rule="epsilon")).prepare() == {reading["c"]}
+    assert Program(graph, lrptool.Composite.uniform(rule="epsilon")).packed() == {reading["c"]}
 
 
 def test_constants_are_all_there_whoever_asks() -> None:
@@ -156,8 +156,8 @@ def test_the_commands_settle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     settled: list[str] = []
     right = lrptool.Model.settle
 
-    def watched(self: lrptool.Model, composite: object = None) -> None:
-        right(self, composite)  # type: ignore[arg-type]
+    def watched(self: lrptool.Model, composite: object = None, **options: bool) -> None:
+        right(self, composite, **options)  # type: ignore[arg-type]
         settled.append(self.name)
 
     monkeypatch.setattr(lrptool.Model, "settle", watched)

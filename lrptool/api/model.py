@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -112,29 +112,41 @@ class Model:
         """The network as its loader made it, read anew: kept, it would be all weights a second time."""
         return self.graph if self.reread is None else self.reread()
 
-    def program(self, composite: str | Composite | None = None, *, whole: bool = False) -> Program:
+    def program(self, composite: str | Composite | None = None, *, whole: bool = False, once: bool = False) -> Program:
         """Return the network compiled with a composite; the same one is compiled once.
 
         With `whole` every tensor of the network is there; otherwise what its strides never read may be left out.
+        With `once` the program is for one batch, unless it has been compiled before.
         """
         made = self.composite(composite)
         graph, bounds = self.graph, self.preprocessing.bounds()
         whole = whole or self._once(("whole", made), lambda: reads_all(graph, made.assign(graph)))
         program: Program = self._once(
-            (made, whole), lambda: Program(graph, made, bounds=bounds, threads=self.threads, whole=whole)
+            (made, whole), lambda: Program(graph, made, bounds=bounds, threads=self.threads, whole=whole, once=once)
         )
         return program
 
-    def settle(self, composite: str | Composite | None = None) -> None:
+    def settle(self, composite: str | Composite | None = None, *, once: bool = False) -> None:
         """Get ready to explain with one composite, and let go of the weights that are packed for it.
 
         Whatever needs them, as another composite or `predict` do, reads the network's files again, which takes as long
         as loading it. Nothing is let go of a network that has no files.
+
+        Parameters
+        ----------
+        composite : str or Composite, optional
+        once : bool
+            Whether one picture is all there is to explain. A network whose weights take up much memory does so in
+            turns then: it lets go of its forward pass before it packs weights for the way back. Another picture is
+            explained as well, but takes as long as getting ready again.
         """
-        packed = self.program(composite).prepare()
-        if self.reread is not None:
-            self.graph.let_go(packed, lambda: canonise(self.source).constants)
-            give_back()
+        program = self.program(composite, once=once)
+        program.prepare(self._let_go if self.reread is not None else None)
+        give_back()
+
+    def _let_go(self, names: Collection[str]) -> None:
+        """Let go of weights until somebody asks for them."""
+        self.graph.let_go(names, lambda: canonise(self.source).constants)
 
     def composite(self, composite: str | Composite | None = None) -> Composite:
         """Return a composite by name, by path or as it stands; without one the model's default."""

@@ -44,6 +44,7 @@ def command(images: tuple[str, ...], **given: Any) -> int:
     IMAGE is a picture, - for a picture on stdin, or a .npy array (N, C, H, W) taken as the network's input as it is.
     """
     from lrptool.cli.run_explain import Wishes, run
+    from lrptool.cli.sources import is_one_picture
 
     composite = chosen_composite(given)
     check_pace(given)
@@ -54,7 +55,7 @@ def command(images: tuple[str, ...], **given: Any) -> int:
     if given["audit"]:
         model.program(composite, whole=True)  # which looks at weights as they are
     else:
-        model.settle(composite)
+        model.settle(composite, once=is_one_picture(images) and not given["memory"])
     if given["memory"]:
         wishes = replace(wishes, batch_size=model.batch_size(given["memory"], composite))
     return run(model, images, composite, wishes)

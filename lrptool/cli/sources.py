@@ -49,6 +49,11 @@ class Failure:
     error: LrpError
 
 
+def is_one_picture(names: Sequence[str]) -> bool:
+    """Whether there is no more than one picture; an array may hold many."""
+    return len(names) == 1 and not names[0].endswith(".npy")
+
+
 def read_sources(model: Model, names: Sequence[str]) -> Iterator[Source | Failure]:
     """Yield every input, or why it cannot be read, in order."""
     place = 0

@@ -74,12 +74,33 @@ def emit(graph: Graph, outputs: Sequence[str], beside: Beside | None = None) -> 
     beside = beside or Beside()
     nodes, constants = _spelled(graph, beside)
     initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
-    return _model(graph, outputs, beside, nodes, initializers)
+    return _model(graph, outputs, beside, nodes, initializers, [_value_info(graph.input)])
 
 
 def emit_lean(graph: Graph, outputs: Sequence[str], beside: Beside) -> Lean:
     """Return the same with its large constants left out."""
-    nodes, constants = _spelled(graph, beside)
+    return _lean(graph, outputs, beside, *_spelled(graph, beside), [graph.input])
+
+
+def emit_beside(graph: Graph, beside: Beside) -> Lean:
+    """Return what computes the results of `beside` alone, given the tensors of the network that it reads."""
+    nodes = [_node_proto(part) for part in beside.nodes.values()]
+    read = {name for node in nodes for name in node.input}
+    constants = {name: value for name, value in beside.constants.items() if name in read}
+    constants |= {name: graph.constants[name] for name in graph.constants if name in read}
+    inputs = [spec for name, spec in graph.tensors.items() if name in read]
+    return _lean(graph, list(beside.like), beside, nodes, constants, inputs)
+
+
+def _lean(
+    graph: Graph,
+    outputs: Sequence[str],
+    beside: Beside,
+    nodes: Sequence[onnx.NodeProto],
+    constants: Constants,
+    given: Iterable[TensorSpec],
+) -> Lean:
+    """Return the model of some nodes without its large constants."""
     uses = [(node.op_type, k, name) for node in nodes for k, name in enumerate(node.input)]
     elsewhere = {name for op, k, name in uses if _FED.get(op) != k}
     weights = {name for op, k, name in uses if _FED.get(op) == k} - elsewhere
@@ -91,6 +112,7 @@ def emit_lean(graph: Graph, outputs: Sequence[str], beside: Beside) -> Lean:
         for name, value in rest.items()
     ]
     inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape) for name, value in fed.items()]
+    inputs = [*map(_value_info, given), *inputs]
     return Lean(_model(graph, outputs, beside, nodes, initializers, inputs), fed, outside)
 
 
@@ -121,13 +143,13 @@ def _model(
     beside: Beside,
     nodes: Sequence[onnx.NodeProto],
     initializers: Sequence[TensorProto],
-    inputs: Iterable[onnx.ValueInfoProto] = (),
+    inputs: Sequence[onnx.ValueInfoProto],
 ) -> onnx.ModelProto:
     """Put a model together."""
     proto = helper.make_graph(
         nodes,
         graph.name or "network",
-        [_value_info(graph.input), *inputs],
+        inputs,
         [_value_info(replace(graph.tensors[beside.like.get(name, name)], name=name)) for name in outputs],
         initializers,
     )

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 
 from lrptool.engine.denominators import Beside
-from lrptool.engine.emit import emit_lean
+from lrptool.engine.emit import Lean, emit_lean
 from lrptool.errors import ModelError
 from lrptool.graph import Array, Graph
 from lrptool.kernels import MEMORY, give_back
@@ -41,21 +41,9 @@ class Forward:
         # An output that is the graph's input needs no session to compute it.
         names = [name for name in dict.fromkeys(outputs) if name != graph.input.name]
         self._items = {name: graph.tensors[beside.like.get(name, name)].item_shape for name in names}
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = _FATAL
-        # onnxruntime's threads go on spinning after a run; the kernels of the way back need the cores at once.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
         lean = emit_lean(graph, names, beside)
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in lean.outside.values()]
-        options.add_external_initializers(list(lean.outside), values)
         self._fed = {name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in lean.fed.items()}
-        try:
-            self._session = onnxruntime.InferenceSession(
-                lean.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's exceptions share no public base
-            raise ModelError(f"model '{graph.name}': onnxruntime refuses it: {_first_line(error)}") from error
+        self._session = open_session(lean, graph.name, threads)
         self._bindings: dict[tuple[int, int], onnxruntime.IOBinding] = {}
         self._options: onnxruntime.RunOptions | None = onnxruntime.RunOptions()
         self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
@@ -98,6 +86,21 @@ class Forward:
                 self._bindings.clear()
             self._bindings[key] = binding
         return binding
+
+
+def open_session(lean: Lean, name: str, threads: int) -> onnxruntime.InferenceSession:
+    """Return a session for a model; `name` is the network's, for messages."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = _FATAL
+    # onnxruntime's threads go on spinning after a run; the kernels of the way back need the cores at once.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in lean.outside.values()]
+    options.add_external_initializers(list(lean.outside), values)
+    try:
+        return onnxruntime.InferenceSession(lean.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        raise ModelError(f"model '{name}': onnxruntime refuses it: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

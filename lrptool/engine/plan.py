@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, cast
 
@@ -51,14 +51,26 @@ class Plan:
         Activations that follow from others.
     batch : int
     dtype : float32 or float64
+    added : callable, optional
+        Told of every step as soon as its weights are packed.
     """
 
-    def __init__(self, graph: Graph, steps: Sequence[Step], derived: Derived, batch: int, dtype: DTypeLike) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        steps: Sequence[Step],
+        derived: Derived,
+        batch: int,
+        dtype: DTypeLike,
+        added: Callable[[Step], None] | None = None,
+    ) -> None:
         self._graph, self._derived, self._batch = graph, derived, batch
         self.schedule = Schedule(batch, dtype)
         self._homes = {graph.output: self.schedule.named(_START, self.values(graph.output))}
         for step in _by_depth(steps, graph):
             self._add(step)
+            if added is not None:
+                added(step)
         self._finish()
 
     def __call__(self, activations: Activations, further: Activations, relevance: Values) -> Values:

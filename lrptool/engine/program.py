@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -13,6 +13,7 @@ from lrptool.engine.audit import Entry, ledger_entry
 from lrptool.engine.compiling import Activations, Bounds, Compiler, Step
 from lrptool.engine.derived import Derived
 from lrptool.engine.forward import Forward
+from lrptool.engine.once import ForwardOnce, weights_beside
 from lrptool.engine.plan import Plan
 from lrptool.engine.unread import skip_unread
 from lrptool.errors import NumericError
@@ -32,6 +33,11 @@ _FEW = 4
 """Pictures for which weights are read once."""
 _PLANS = 4
 """Schedules kept, for as many sizes of batch."""
+_HEAVY = 1 << 26
+"""Bytes of weights needed beside the network's from which on sessions are let go of after their only run."""
+
+LetGo = Callable[[Collection[str]], None]
+"""Takes names of weights that nobody needs any more."""
 
 
 def canonise(graph: Graph) -> Graph:
@@ -55,6 +61,8 @@ class Program:
     whole : bool
         Whether every tensor of the network is there, to keep its relevance or account for it. Otherwise what its
         strides never read may be left out: scores and the input's relevance are the same but for the last bits.
+    once : bool
+        Whether one batch is all there is to explain: sessions are let go of after their run, if they weigh much.
 
     Attributes
     ----------
@@ -75,6 +83,7 @@ class Program:
         bounds: Bounds | None = None,
         threads: int = 0,
         whole: bool = True,
+        once: bool = False,
     ) -> None:
         rules: Mapping[str, Rule] = composite.assign(graph)
         if not whole:
@@ -83,11 +92,15 @@ class Program:
         compiler = Compiler(graph, rules, bounds)
         self.steps = compiler.steps
         self._derived = Derived(self.steps, graph)
-        self._forward = Forward(graph, self._derived.fetched, threads, compiler.beside)
+        self._once = once and not self._steps_alone and weights_beside(compiler.beside, graph) >= _HEAVY
+        self._forward: Forward | ForwardOnce = (ForwardOnce if self._once else Forward)(
+            graph, self._derived.fetched, threads, compiler.beside
+        )
         self._plans: OrderedDict[tuple[int, np.dtype[np.floating]], Plan] = OrderedDict()
         del compiler  # and weights that the session has copies of
         give_back()
         self._lock = threading.Lock()
+        self._let_go: LetGo | None = None
 
     @property
     def _steps_alone(self) -> bool:
@@ -107,14 +120,27 @@ class Program:
         each = max(1, self._forward.item_bytes)
         return max(1, _BLOCK // each, min(_FEW, _MOST // each))
 
-    def prepare(self) -> frozenset[str]:
-        """Pack all weights now, not when the first picture comes; return those nobody looks at any more.
+    def prepare(self, let_go: LetGo | None = None) -> None:
+        """Pack all weights now, not when the first picture comes: with `once`, when it is through the forward pass.
 
-        But for a graph that fixes the size of its batch, whose layers pack theirs one by one, and for an audit.
+        But for a graph that fixes the size of its batch, whose layers pack theirs one by one.
+
+        Parameters
+        ----------
+        let_go : callable, optional
+            Gets the names of weights as soon as they are packed and nobody looks at them any more, but for an audit.
         """
         if self._steps_alone:
-            return frozenset()
+            return
+        self._let_go = let_go
+        if self._once:
+            return
         self._plan(1, np.dtype(np.float32))
+        if let_go is not None:
+            let_go(self.packed())  # the plan may be an older one
+
+    def packed(self) -> frozenset[str]:
+        """Return the weights that nobody looks at once they are packed, but for an audit."""
         uses = [
             (name, k in operator(node.op, node.name).packed)
             for node in self.graph.nodes
@@ -189,12 +215,27 @@ class Program:
         key = (batch, dtype)
         with self._lock:
             if key not in self._plans:
-                self._plans[key] = Plan(self.graph, self.steps, self._derived, batch, dtype)
+                self._plans[key] = Plan(self.graph, self.steps, self._derived, batch, dtype, self._letting_go())
                 give_back()
             self._plans.move_to_end(key)
             if len(self._plans) > _PLANS:
                 self._plans.popitem(last=False)
             return self._plans[key]
+
+    def _letting_go(self) -> Callable[[Step], None] | None:
+        """Return what lets go of weights, step by step, if that is wanted: never all are there twice."""
+        let_go, self._let_go = self._let_go, None
+        if let_go is None:
+            return None
+        packed = self.packed()
+        readers = Counter(name for step in self.steps for name in packed.intersection(step.node.inputs))
+
+        def added(step: Step) -> None:
+            names = packed.intersection(step.node.inputs)
+            readers.subtract(names)
+            let_go({name for name in names if not readers[name]})
+
+        return added
 
     def _walk(
         self,

@@ -89,18 +89,19 @@ def fold_batch_norm(graph: Graph) -> Graph:
 def _folded(layer: Node, norm: Node, constants: Mapping[str, Array]) -> tuple[Node, dict[str, Array]]:
     """Return a layer with the normalisation behind it in its weights, computed in float64, and its new constants."""
     factor, offset = _affine(norm, constants)
+    values: dict[str, NDArray[np.floating]]
     if layer.op == "BatchNormalization":
         weight, bias = _affine(layer, constants)
         ones, zeros = np.ones_like(factor), np.zeros_like(factor)
         values = {"scale": weight * factor, "bias": factor * bias + offset, "mean": zeros, "variance": ones}
         attributes: dict[str, Attribute] = {"epsilon": 0.0}
     else:
-        weight = constants[layer.inputs[1]].astype(np.float64)
+        given = constants[layer.inputs[1]]
         bias = constants[layer.inputs[2]].astype(np.float64) if len(layer.inputs) > 2 else np.zeros_like(factor)
-        folded = weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))
+        folded = _scaled(given, factor.reshape(-1, *(1,) * (given.ndim - 1)))
         values = {"weight": folded, "bias": factor * bias + offset}
         attributes = dict(layer.attributes)
-    added = {f"{layer.name}/{key}+{norm.name}": value.astype(np.float32) for key, value in values.items()}
+    added = {f"{layer.name}/{key}+{norm.name}": value.astype(np.float32, copy=False) for key, value in values.items()}
     inputs = (layer.inputs[0], *added)
     return replace(layer, inputs=inputs, outputs=norm.outputs, attributes=attributes), added
 
@@ -135,7 +136,7 @@ def _joined(
     layer: Node, norm: Node, factor: NDArray[np.float64], offset: NDArray[np.float64], constants: Mapping[str, Array]
 ) -> tuple[Node, dict[str, Array]]:
     """Return a layer with the normalisation in front of it in its weights, and its new constants."""
-    weight = constants[layer.inputs[1]].astype(np.float64)
+    weight = constants[layer.inputs[1]]
     groups = layer.integer("group", 1) if layer.op == "Conv" else 1
     # Output channels of one group read the input channels of that group.
     inside = np.repeat(np.stack([factor, offset]).reshape(2, groups, -1), len(weight) // groups, axis=1)
@@ -143,9 +144,16 @@ def _joined(
     bias = (weight * shift).reshape(len(weight), -1).sum(axis=1)
     if len(layer.inputs) > 2:
         bias += constants[layer.inputs[2]]
-    values = {"weight": weight * scale, "bias": bias}
-    added = {f"{layer.name}/{norm.name}+{key}": value.astype(np.float32) for key, value in values.items()}
+    values = {"weight": _scaled(weight, scale), "bias": bias}
+    added = {f"{layer.name}/{norm.name}+{key}": value.astype(np.float32, copy=False) for key, value in values.items()}
     return replace(layer, inputs=(norm.inputs[0], *added)), added
+
+
+def _scaled(weight: Array, factor: NDArray[np.float64]) -> Array:
+    """Return weights times factors, multiplied in float64 a few at a time: a copy of all takes three times as long."""
+    out = np.empty_like(weight)
+    np.multiply(weight, factor, out=out, dtype=np.float64, casting="same_kind")
+    return out
 
 
 def _affine(norm: Node, constants: Mapping[str, Array]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
