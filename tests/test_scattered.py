@@ -13,6 +13,7 @@ from lrptool.errors import NumericError
 from lrptool.graph import Graph
 from lrptool.kernels import TransposedConv, scattered
 from lrptool.kernels.scattered import Scattered
+from lrptool.ops import ConvMap, WeightPart, operator
 from lrptool.rules import Composite
 from tests.nets import Net
 from tests.random_layers import conv_matrix
@@ -186,3 +187,21 @@ def test_where_channels_are_mixed_all_have_denominators() -> None:
     layer = step_of(Program(graph, Composite.load("epsilon-plus")), "conv").layer
     assert layer is not None
     assert not layer.few
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1), (2, 3), (5, 7)], ids=str)
+@pytest.mark.parametrize("pads", [(0, 0, 0, 0), (1, 1, 1, 1), (0, 2, 3, 1), (4, 3, 0, 0)], ids=str)
+def test_few_outputs_are_those_of_the_whole_convolution(
+    pads: tuple[int, int, int, int], stride: tuple[int, int]
+) -> None:
+    net = Net((5, 6, 4), seed=3)
+    graph = net.finish(net.conv("conv1", "x", 7, kernel=(1, 1), pads=pads, strides=stride))
+    (node,) = graph.nodes
+    x = np.random.default_rng(4).normal(size=(2, 5, 6, 4)).astype(np.float32)
+    whole = operator(node.op, node.name).linear_map(node, graph)
+    assert isinstance(whole, ConvMap)
+    few = np.array([5, 2])
+    for part in (WeightPart("all"), WeightPart("neg")):
+        found, wanted = whole.narrowed(few).forward([x], part), whole.forward([x], part)[:, few]
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+        assert wanted.any() or stride == (5, 7)  # which may look at padding alone

@@ -119,11 +119,14 @@ class Model:
         With `once` the program is for one batch, unless it has been compiled before.
         """
         made = self.composite(composite)
-        graph, bounds = self.graph, self.preprocessing.bounds()
+        graph = self.graph
         whole = whole or self._once(("whole", made), lambda: reads_all(graph, made.assign(graph)))
-        program: Program = self._once(
-            (made, whole), lambda: Program(graph, made, bounds=bounds, threads=self.threads, whole=whole, once=once)
-        )
+
+        def make() -> Program:
+            bounds = self.preprocessing.bounds()
+            return Program(graph, made, bounds=bounds, threads=self.threads, whole=whole, once=once)
+
+        program: Program = self._once((made, whole), make)
         return program
 
     def settle(self, composite: str | Composite | None = None, *, once: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +64,13 @@ class Layer:
         """Return inputs (none where they are not looked at) and pre-activation."""
         xs = [activations[name] for name in self.inputs] if self.reads_input else []
         return xs, activations[self.preactivation] if self.preactivation else None
+
+    def asks(self, computed: Container[str]) -> bool:
+        """Whether anything is `missing`, given the denominators that the forward session computes."""
+        if self.step.relative and any(share.normalised for share in self.step.shares):
+            return True
+        names, rests = self.denominators.names, self.denominators.rests
+        return any(name not in computed for number, name in names.items() if number not in rests)
 
     def missing(self, activations: Activations, dtype: DTypeLike, channels: NDArray[np.int64]) -> dict[str, Values]:
         """Return what the forward session has not computed: denominators, and ε where it is relative to them.

@@ -91,6 +91,8 @@ class Program:
         self.graph, self.composite = graph, composite
         compiler = Compiler(graph, rules, bounds)
         self.steps = compiler.steps
+        layers = [step.layer for step in self.steps if step.layer is not None]
+        self._asking = [layer for layer in layers if layer.asks(compiler.beside.like)]
         self._derived = Derived(self.steps, graph)
         self._once = once and not self._steps_alone and weights_beside(compiler.beside, graph) >= _HEAVY
         self._forward: Forward | ForwardOnce = (ForwardOnce if self._once else Forward)(
@@ -203,11 +205,11 @@ class Program:
     def _planned(self, activations: Activations, relevance: Values) -> Values:
         """Carry out the whole walk as one schedule."""
         further: dict[str, Values] = {}
-        axes = tuple(axis for axis in range(relevance.ndim) if axis != 1)
-        channels = np.flatnonzero(np.any(relevance != 0, axis=axes))
-        for step in self.steps:
-            if step.layer is not None:
-                further |= step.layer.missing(activations, relevance.dtype, channels)
+        if self._asking:
+            axes = tuple(axis for axis in range(relevance.ndim) if axis != 1)
+            channels = np.flatnonzero(np.any(relevance != 0, axis=axes))
+            for layer in self._asking:
+                further |= layer.missing(activations, relevance.dtype, channels)
         return self._plan(len(relevance), relevance.dtype)(activations, further, relevance)
 
     def _plan(self, batch: int, dtype: np.dtype[np.floating]) -> Plan:

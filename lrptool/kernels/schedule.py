@@ -55,11 +55,18 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """The schedule as the region reads it; `fixed` and `in_arena` make up the addresses of a run."""
+    """The schedule as the region reads it; `fixed` and `in_arena` make up the addresses of a run.
+
+    `frame`, `spots` and `flags` are what those of every run begin as: no run counts anew what is known.
+    """
 
     tables: Mapping[str, NDArray[Any]]
+    frame: NDArray[np.void]
+    spots: NDArray[np.void]
+    flags: NDArray[np.uint8]
     tasks: int
-    places: NDArray[np.void]
+    bases: NDArray[np.int64]
+    offsets: NDArray[np.int64]
     fixed: NDArray[np.int64]
     in_arena: NDArray[np.bool_]
     arena: int
@@ -212,16 +219,12 @@ class Schedule:
         addresses[made.in_arena] += start + -start % _ALIGNED
         for name, buffer in self._named.items():
             addresses[buffer] = arrays[name].ctypes.data
-        spots = np.empty(len(made.places), SPOT)
-        spots["address"] = addresses[made.places["base"]] + made.places["offset"] * self.dtype.itemsize
-        spots["apart"] = made.places["stride"] * self.dtype.itemsize
+        spots, flags = made.spots.copy(), made.flags.copy()
+        spots["address"] = addresses[made.bases] + made.offsets
         threads = get_threads()
         own = MEMORY.take((threads, made.own), self.dtype)
         terms = MEMORY.take((threads, 2 * self._terms), np.int64)
-        flags = np.zeros(self._flag_count, np.uint8)
-        for begin, end in self._set_flags:
-            flags[begin:end] = 1
-        frames = _frames({**made.tables, "spots": spots, "flags": flags}, own, terms)
+        frames = _frames(made.frame, spots, flags, own, terms)
         # What is done of every task, and what is dealt out of every thread's share.
         done = counters(made.tasks * (threads + 1))
         keeps = (self, arena, arrays, spots, flags, own, terms, frames, done)
@@ -265,10 +268,22 @@ class Schedule:
             **{_TABLE_OF[kind]: records for kind, records in kinds.items()},
             "tables": np.concatenate([np.arange(self._terms), *self._tables]),
         }
+        places = rows.places()
+        spots = np.zeros(len(places), SPOT)
+        spots["apart"] = places["stride"] * self.dtype.itemsize
+        frame, flags = np.zeros(1, FRAME), np.zeros(self._flag_count, np.uint8)
+        for name, table in tables.items():
+            frame[name] = table.ctypes.data
+        for begin, end in self._set_flags:
+            flags[begin:end] = 1
         return _Made(
             tables,
+            frame,
+            spots,
+            flags,
             len(tasks),
-            rows.places(),
+            np.ascontiguousarray(places["base"]),
+            places["offset"] * self.dtype.itemsize,
             fixed,
             in_arena,
             layout.size,
@@ -290,11 +305,16 @@ class Schedule:
         return layout, after
 
 
-def _frames(tables: Mapping[str, NDArray[Any]], own: NDArray[Any], terms: NDArray[np.int64]) -> NDArray[np.void]:
-    """Return what threads work on: tables all of them share, by field of `FRAME`, and a row of scratch for each."""
-    frames = np.zeros(len(own), FRAME)
-    for name, table in tables.items():
-        frames[name] = table.ctypes.data
+def _frames(
+    frame: NDArray[np.void],
+    spots: NDArray[np.void],
+    flags: NDArray[np.uint8],
+    own: NDArray[Any],
+    terms: NDArray[np.int64],
+) -> NDArray[np.void]:
+    """Return what threads work on: what all of them share, and a row of scratch for each."""
+    frames = frame.repeat(len(own))
+    frames["spots"], frames["flags"] = spots.ctypes.data, flags.ctypes.data
     for name, scratch in (("own", own), ("terms", terms)):
         frames[name] = scratch.ctypes.data + np.arange(len(scratch)) * scratch.strides[0]
     return frames

@@ -82,13 +82,24 @@ class _NarrowMap(ConvMap):
 
     def forward(self, xs: Sequence[Values], part: WeightPart) -> Values:
         """Return Ŵ x, (N, O, H, W)."""
-        x, (height, width) = xs[0], self._geometry.in_size
-        (top, left, bottom, right), (sy, sx) = self._geometry.pads, self._geometry.strides
-        places = np.zeros((len(x), height + top + bottom, width + left + right, x.shape[1]), x.dtype)
-        places[:, top : top + height, left : left + width] = x.transpose(0, 2, 3, 1)
+        x, g = xs[0], self._geometry
         weight = part.of(self._weight().astype(x.dtype, copy=False))[:, :, 0, 0]
-        product: Values = np.stack([np.einsum("oc,yxc->oyx", weight, item[::sy, ::sx]) for item in places])
+        product = np.zeros((len(x), len(weight), *g.out_size), x.dtype)
+        (ours, rows), (sides, columns) = (_inside(g, axis) for axis in (0, 1))
+        read = np.ascontiguousarray(x[:, :, rows, columns])
+        for item, inputs in zip(product, read, strict=True):
+            for output, weights in zip(item, weight, strict=True):
+                output[ours, sides] = np.einsum("c,cyx->yx", weights, inputs)
         return product
+
+
+def _inside(g: Geometry, axis: int) -> tuple[slice, slice]:
+    """Return the outputs along an axis that look at no padding, and what they look at; the kernel is a single value."""
+    pad, stride = g.pads[axis], g.strides[axis]
+    begin = max(0, -(-pad // stride))
+    count = max(0, min(g.out_size[axis], -(-(g.in_size[axis] + pad) // stride)) - begin)
+    first = begin * stride - pad
+    return slice(begin, begin + count), slice(first, first + max(0, (count - 1) * stride + 1), stride)
 
 
 @register
