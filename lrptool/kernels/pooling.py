@@ -19,6 +19,10 @@ Values = NDArray[np.floating[Any]]
 
 _TOGETHER = 2048
 """Windows that make a loop long enough, and fit a core's nearest cache with all their scratch."""
+_USUAL = ((3, 2), (2, 2), (3, 1))
+"""Height and width of windows, and their distance either way, that there is code of its own for."""
+_LONG = 48
+"""Windows of a row from which on a map is worked on row by row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,17 @@ class Windows:
         )
         return rows, cols
 
+    @property
+    def usual(self) -> bool:
+        """Whether there is code for windows of just this kind."""
+        forms = [(size, size, stride, stride) for size, stride in _USUAL]
+        return (*self.kernel, *self.strides) in forms
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether rows are long enough to be worked on one by one, in a core's nearest cache."""
+        return self.usual and self.out_size[1] >= _LONG
+
     def together(self) -> int:
         """Maps that are worked on at a time."""
         return max(1, _TOGETHER // self.layout())
@@ -104,6 +119,10 @@ class Windows:
         """
         places = self.strides[0] * self.strides[1]
         size = self.in_size[0] * self.in_size[1]
+        if self.by_rows:
+            _, cols = self._layout()
+            rows = self.kernel[0] + self.strides[0]
+            return 2 * (self.layout() + 2 * cols + 2) + rows * (cols * self.strides[1] + REGISTER) + size + 2 * REGISTER
         return maps * (2 * places + 2) * self.layout() + 2 * self.layout() + size + 2 * REGISTER
 
 
@@ -122,6 +141,7 @@ def add_route(schedule: Schedule, windows: Windows, x: Place, r: Place, out: Pla
         part=ONE,
         accumulate=accumulate,
         together=windows.together(),
+        by_rows=windows.by_rows,
         tables=schedule.hold(tables),
         numbers=schedule.hold(numbers),
         **windows.fields(),

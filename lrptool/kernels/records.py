@@ -57,7 +57,7 @@ TABLES = {
         "part split accumulate together foresee direct fill method merged kept chunk strip strips wide sums"
     ),
     ROUTE: _record(
-        f"{_ONWARD} r x out part accumulate together tables numbers "
+        f"{_ONWARD} r x out part accumulate together by_rows tables numbers "
         "planes height width out_height out_width kernel_y kernel_x stride_y stride_x top left"
     ),
     SPREAD: _record(

@@ -16,6 +16,7 @@ from lrptool.kernels.compiled.jit import kernel
 from lrptool.kernels.compiled.lanes import copy_lanes
 from lrptool.kernels.compiled.near import prefetch
 from lrptool.kernels.compiled.pieces.onward import NOTHING, SINGLE, fractions_of
+from lrptool.kernels.compiled.pieces.usual import collect_usual, compete_usual, route_by_rows, usual
 from lrptool.kernels.compiled.pieces.weigh import weigh_on
 from lrptool.kernels.scratch import INTEGER
 from lrptool.kernels.simd import REGISTER
@@ -121,8 +122,14 @@ def _route_together(task, frame, begin, end, tables, numbers, like):
         _lay_out(x, task, padded + at * wide * item, phase, rows, cols, like)
         r = address_at(frame, task.r, n, plane * windows, like)
         _widen(r, task.out_height, task.out_width, relevance + at * apart * item, cols, like)
-    compete(padded, tables, numbers, count, won, flat, task.stride_x, like)
-    _collect(task, relevance, won, tables, numbers, routed, phase, used, like)
+    if usual(task):
+        second, third = padded + phase * item, padded + cols * task.stride_x * item
+        second, third = (second, third) if task.stride_y == 2 else (third, third + cols * item)
+        compete_usual(task, padded, second, third, won, flat, like)
+        collect_usual(task, relevance, won, cols, routed, phase, used, like)
+    else:
+        compete(padded, tables, numbers, count, won, flat, task.stride_x, like)
+        _collect(task, relevance, won, tables, numbers, routed, phase, used, like)
     for step in range(begin, end):
         n, plane, at = step // task.planes, step % task.planes, step - begin
         values = routed + at * wide * item
@@ -160,6 +167,11 @@ def route_pieces(task, frame, begin, end, like):
     if task.kernel_y * task.kernel_x == 1:
         for step in range(begin, end):
             _put_back(task, frame, step, like)
+        return
+    if task.by_rows:
+        rows, cols = _layout(task)
+        for step in range(begin, end):
+            route_by_rows(task, frame, step, rows, cols, like)
         return
     tables = address_at(frame, task.tables, 0, 0, like)
     numbers = address_at(frame, task.numbers, 0, 0, like)
