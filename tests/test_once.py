@@ -16,10 +16,10 @@ import lrptool
 from lrptool.engine import Program, canonise, forward, initial_relevance, once, program
 from lrptool.engine.denominators import Beside
 from lrptool.graph import Graph
-from lrptool.rules import Composite
+from lrptool.rules import Composite, Match, Row, Rule
 from tests.command import DIGIT, EIGHT, run
 from tests.nets import Net
-from tests.test_settle import CONVS, X, here, weights
+from tests.test_settle import CONVS, X
 
 COMPOSITES = ("epsilon-plus", "epsilon-gamma-box", "alpha2-beta1", "epsilon-plus-flat", "deep-taylor")
 LAYERS = 4
@@ -82,6 +82,21 @@ def test_relevance_is_what_it_would_be(composite: str) -> None:
 
 
 @pytest.mark.usefixtures("light")
+def test_a_denominator_may_be_the_pre_activation_itself() -> None:
+    net = Net((3, 6, 5), seed=4)
+    h = net.relu("relu1", net.conv("conv1", "x", 6))
+    h = net.relu("relu2", net.conv("conv2", h, 4))
+    graph = canonise(net.finish(net.flatten("flat", net.add("GlobalAveragePool", "mean", h))))
+    rows = [Row(Match(name=(name,)), Rule.of(rule)) for name, rule in (("conv1", "zplus"), ("conv2", "proportion"))]
+    chosen = Composite("mixed", tuple(rows))
+    x = np.random.default_rng(1).uniform(-1, 1, (2, 3, 6, 5)).astype(np.float32)
+    made = Program(graph, chosen, once=True)
+    assert made.once
+    wanted = relevance(Program(graph, chosen), x)
+    np.testing.assert_allclose(relevance(made, x), wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.usefixtures("light")
 def test_one_session_at_a_time(sessions: list[int]) -> None:
     made = Program(network(), Composite.load("epsilon-plus"), once=True)
     made.forward(np.zeros((1, 3, 12, 10), np.float32))
@@ -131,13 +146,41 @@ def test_groups_hold_as_many_weights_as_are_wanted_at_a_time(monkeypatch: pytest
 @pytest.mark.parametrize("composite", COMPOSITES)
 def test_weights_are_gone_after_the_only_picture(composite: str) -> None:
     fresh, net = lrptool.load("lenet"), lrptool.load("lenet")
-    watched = weights(net)
+    constants = net.graph.constants
+    packed = {node.inputs[1] for node in net.graph.nodes if node.name in CONVS}
     net.settle(composite, once=True)
-    assert here(watched) == watched.keys()
-    for _ in range(2):
-        found, wanted = (one.explain(X[:1], 3, composite).relevance for one in (net, fresh))
+    assert constants._here.keys() == constants.keys()  # type: ignore[attr-defined]
+    for batch in (1, 1, 2):
+        found, wanted = (one.explain(X[:batch], 3, composite).relevance for one in (net, fresh))
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
-        assert here(watched) == watched.keys() - CONVS
+        assert packed.isdisjoint(constants._here)  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("light")
+def test_who_settles_for_more_pictures_gets_ready_for_them() -> None:
+    net = lrptool.load("lenet")
+    net.settle("epsilon-plus", once=True)
+    first = net.program("epsilon-plus")
+    assert first.once
+    net.settle("epsilon-plus", once=True)
+    assert net.program("epsilon-plus") is first
+    net.settle("epsilon-plus")
+    assert not net.program("epsilon-plus").once
+    net.settle("epsilon-plus", once=True)
+    assert not net.program("epsilon-plus").once
+
+
+@pytest.mark.usefixtures("light")
+def test_a_budget_counts_packed_weights() -> None:
+    net = lrptool.load("lenet")
+    net.settle("epsilon-plus", once=True)
+    program = net.program("epsilon-plus")
+    assert not program._plans
+    assert net.batch_size(1 << 40, "epsilon-plus") > 0
+    assert program._plans
+    net.explain(X[:1], 3, "epsilon-plus")
+    packed = {node.inputs[1] for node in net.graph.nodes if node.name in CONVS}
+    assert packed.isdisjoint(net.graph.constants._here)  # type: ignore[attr-defined]
 
 
 def test_weights_are_let_go_of_layer_by_layer() -> None:

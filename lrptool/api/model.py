@@ -112,11 +112,13 @@ class Model:
         """The network as its loader made it, read anew: kept, it would be all weights a second time."""
         return self.graph if self.reread is None else self.reread()
 
-    def program(self, composite: str | Composite | None = None, *, whole: bool = False, once: bool = False) -> Program:
+    def program(
+        self, composite: str | Composite | None = None, *, whole: bool = False, once: bool | None = None
+    ) -> Program:
         """Return the network compiled with a composite; the same one is compiled once.
 
         With `whole` every tensor of the network is there; otherwise what its strides never read may be left out.
-        With `once` the program is for one batch, unless it has been compiled before.
+        With `once` the program is for one batch, unless it has been compiled before; with False for as many as come.
         """
         made = self.composite(composite)
         graph = self.graph
@@ -124,9 +126,13 @@ class Model:
 
         def make() -> Program:
             bounds = self.preprocessing.bounds()
-            return Program(graph, made, bounds=bounds, threads=self.threads, whole=whole, once=once)
+            return Program(graph, made, bounds=bounds, threads=self.threads, whole=whole, once=bool(once))
 
         program: Program = self._once((made, whole), make)
+        if program.once and once is False:
+            with self._lock:
+                self._compiled.pop((made, whole), None)
+            program = self._once((made, whole), make)
         return program
 
     def settle(self, composite: str | Composite | None = None, *, once: bool = False) -> None:
@@ -144,7 +150,11 @@ class Model:
             explained as well, but takes as long as getting ready again.
         """
         program = self.program(composite, once=once)
-        program.prepare(self._let_go if self.reread is not None else None)
+        let_go = self._let_go if self.reread is not None else None
+        if program.once:
+            program.postpone(let_go)
+        else:
+            program.prepare(let_go)
         give_back()
 
     def _let_go(self, names: Collection[str]) -> None:

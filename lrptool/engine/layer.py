@@ -66,7 +66,7 @@ class Layer:
         return xs, activations[self.preactivation] if self.preactivation else None
 
     def asks(self, computed: Container[str]) -> bool:
-        """Whether anything is `missing`, given the denominators that the forward session computes."""
+        """Whether anything is `missing`, given what has been computed."""
         if self.step.relative and any(share.normalised for share in self.step.shares):
             return True
         names, rests = self.denominators.names, self.denominators.rests

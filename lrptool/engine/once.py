@@ -67,8 +67,10 @@ class ForwardOnce:
 
     def _run(self, group: Beside, values: Mapping[str, Array]) -> dict[str, Array]:
         """Compute the results of a group from tensors of the network."""
-        session = open_session(emit_beside(self._graph, group), self._graph.name, self._threads)
-        given = {node.name: values[node.name] for node in session.get_inputs()}
+        lean = emit_beside(self._graph, group)
+        session = open_session(lean, self._graph.name, self._threads)
+        known = {**values, **lean.fed}
+        given = {node.name: known[node.name] for node in session.get_inputs()}
         return dict(zip(group.like, session.run(list(group.like), given), strict=True))
 
 
@@ -81,9 +83,10 @@ def weights_beside(beside: Beside, graph: Graph) -> int:
 def _groups(beside: Beside, graph: Graph) -> Iterator[Beside]:
     """Cut what is computed beside a network into groups whose weights are about as many as are wanted at a time."""
     group = Beside(constants=beside.constants)
-    for name, like in beside.like.items():
+    # A denominator may be the pre-activation itself, which the network computes.
+    for name in [name for name in beside.like if name in beside.nodes]:
         group.nodes |= _needed(name, beside)
-        group.like[name] = like
+        group.like[name] = beside.like[name]
         if weights_beside(group, graph) >= _AT_A_TIME:
             yield group
             group = Beside(constants=beside.constants)

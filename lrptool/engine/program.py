@@ -62,12 +62,14 @@ class Program:
         Whether every tensor of the network is there, to keep its relevance or account for it. Otherwise what its
         strides never read may be left out: scores and the input's relevance are the same but for the last bits.
     once : bool
-        Whether one batch is all there is to explain: sessions are let go of after their run, if they weigh much.
+        Whether one batch is all there is to explain.
 
     Attributes
     ----------
     graph : Graph
         What is computed.
+    once : bool
+        Whether sessions are let go of after every run, because one batch is all and they weigh much.
 
     Raises
     ------
@@ -92,10 +94,10 @@ class Program:
         compiler = Compiler(graph, rules, bounds)
         self.steps = compiler.steps
         layers = [step.layer for step in self.steps if step.layer is not None]
-        self._asking = [layer for layer in layers if layer.asks(compiler.beside.like)]
+        self._asking = [layer for layer in layers if layer.asks(())]
         self._derived = Derived(self.steps, graph)
-        self._once = once and not self._steps_alone and weights_beside(compiler.beside, graph) >= _HEAVY
-        self._forward: Forward | ForwardOnce = (ForwardOnce if self._once else Forward)(
+        self.once = once and not self._steps_alone and weights_beside(compiler.beside, graph) >= _HEAVY
+        self._forward: Forward | ForwardOnce = (ForwardOnce if self.once else Forward)(
             graph, self._derived.fetched, threads, compiler.beside
         )
         self._plans: OrderedDict[tuple[int, np.dtype[np.floating]], Plan] = OrderedDict()
@@ -123,7 +125,7 @@ class Program:
         return max(1, _BLOCK // each, min(_FEW, _MOST // each))
 
     def prepare(self, let_go: LetGo | None = None) -> None:
-        """Pack all weights now, not when the first picture comes: with `once`, when it is through the forward pass.
+        """Pack all weights now, not when the first picture comes.
 
         But for a graph that fixes the size of its batch, whose layers pack theirs one by one.
 
@@ -134,12 +136,13 @@ class Program:
         """
         if self._steps_alone:
             return
-        self._let_go = let_go
-        if self._once:
-            return
-        self._plan(1, np.dtype(np.float32))
+        self._plan(1, np.dtype(np.float32), let_go)
         if let_go is not None:
             let_go(self.packed())  # the plan may be an older one
+
+    def postpone(self, let_go: LetGo | None = None) -> None:
+        """Pack weights when the first picture is through the forward pass; `let_go` as `prepare`, and after each."""
+        self._let_go = let_go
 
     def packed(self) -> frozenset[str]:
         """Return the weights that nobody looks at once they are packed, but for an audit."""
@@ -205,30 +208,32 @@ class Program:
     def _planned(self, activations: Activations, relevance: Values) -> Values:
         """Carry out the whole walk as one schedule."""
         further: dict[str, Values] = {}
-        if self._asking:
+        asking = [layer for layer in self._asking if layer.asks(activations)]
+        if asking:
             axes = tuple(axis for axis in range(relevance.ndim) if axis != 1)
             channels = np.flatnonzero(np.any(relevance != 0, axis=axes))
-            for layer in self._asking:
+            for layer in asking:
                 further |= layer.missing(activations, relevance.dtype, channels)
-        return self._plan(len(relevance), relevance.dtype)(activations, further, relevance)
+        plan = self._plan(len(relevance), relevance.dtype, self._let_go)
+        if self._let_go is not None:
+            self._let_go(self.packed())  # which the forward pass may have needed again
+        return plan(activations, further, relevance)
 
-    def _plan(self, batch: int, dtype: np.dtype[np.floating]) -> Plan:
+    def _plan(self, batch: int, dtype: np.dtype[np.floating], let_go: LetGo | None = None) -> Plan:
         """Return the schedule for a batch, made on first use; the last few are kept."""
         key = (batch, dtype)
         with self._lock:
             if key not in self._plans:
-                self._plans[key] = Plan(self.graph, self.steps, self._derived, batch, dtype, self._letting_go())
+                added = None if let_go is None else self._letting_go(let_go)
+                self._plans[key] = Plan(self.graph, self.steps, self._derived, batch, dtype, added)
                 give_back()
             self._plans.move_to_end(key)
             if len(self._plans) > _PLANS:
                 self._plans.popitem(last=False)
             return self._plans[key]
 
-    def _letting_go(self) -> Callable[[Step], None] | None:
-        """Return what lets go of weights, step by step, if that is wanted: never all are there twice."""
-        let_go, self._let_go = self._let_go, None
-        if let_go is None:
-            return None
+    def _letting_go(self, let_go: LetGo) -> Callable[[Step], None]:
+        """Return what lets go of weights, step by step: never all are there twice."""
         packed = self.packed()
         readers = Counter(name for step in self.steps for name in packed.intersection(step.node.inputs))
 

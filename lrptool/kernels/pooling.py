@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from lrptool.kernels.entries import Place
 from lrptool.kernels.fraction import Fraction
-from lrptool.kernels.records import ONE, ROUTE, SPREAD
+from lrptool.kernels.records import FORMS, ONE, OTHERS, ROUTE, SPREAD
 from lrptool.kernels.schedule import Schedule
 from lrptool.kernels.simd import REGISTER
 
@@ -19,8 +19,6 @@ Values = NDArray[np.floating[Any]]
 
 _TOGETHER = 2048
 """Windows that make a loop long enough, and fit a core's nearest cache with all their scratch."""
-_USUAL = ((3, 2), (2, 2), (3, 1))
-"""Height and width of windows, and their distance either way, that there is code of its own for."""
 _LONG = 48
 """Windows of a row from which on a map is worked on row by row."""
 
@@ -79,15 +77,15 @@ class Windows:
         return rows, cols
 
     @property
-    def usual(self) -> bool:
-        """Whether there is code for windows of just this kind."""
-        forms = [(size, size, stride, stride) for size, stride in _USUAL]
-        return (*self.kernel, *self.strides) in forms
+    def form(self) -> int:
+        """The number of windows that there is code of their own for; `OTHERS` for all others."""
+        square = self.kernel[0] == self.kernel[1] and self.strides[0] == self.strides[1]
+        return FORMS.get((self.kernel[0], self.strides[0]), OTHERS) if square else OTHERS
 
     @property
     def by_rows(self) -> bool:
         """Whether rows are long enough to be worked on one by one, in a core's nearest cache."""
-        return self.usual and self.out_size[1] >= _LONG
+        return self.form != OTHERS and self.out_size[1] >= _LONG
 
     def together(self) -> int:
         """Maps that are worked on at a time."""
@@ -119,11 +117,16 @@ class Windows:
         """
         places = self.strides[0] * self.strides[1]
         size = self.in_size[0] * self.in_size[1]
-        if self.by_rows:
-            _, cols = self._layout()
-            rows = self.kernel[0] + self.strides[0]
-            return 2 * (self.layout() + 2 * cols + 2) + rows * (cols * self.strides[1] + REGISTER) + size + 2 * REGISTER
         return maps * (2 * places + 2) * self.layout() + 2 * self.layout() + size + 2 * REGISTER
+
+    def scratch_by_rows(self) -> int:
+        """Values of scratch a map needs that is worked on row by row: its windows twice, some of its rows, and itself.
+
+        Before windows stand as many values as lie before the last place of a window.
+        """
+        _, cols = self._layout()
+        rows, wide = self.kernel[0] + self.strides[0], cols * self.strides[1] + REGISTER
+        return 2 * (self.layout() + 2 * cols + 2) + rows * wide + self.in_size[0] * self.in_size[1] + 2 * REGISTER
 
 
 def add_route(schedule: Schedule, windows: Windows, x: Place, r: Place, out: Place, *, accumulate: bool) -> None:
@@ -134,13 +137,14 @@ def add_route(schedule: Schedule, windows: Windows, x: Place, r: Place, out: Pla
         schedule.batch * windows.maps,
         reads=[x, r],
         writes=out,
-        own=windows.scratch(windows.together()),
+        own=windows.scratch_by_rows() if windows.by_rows else windows.scratch(windows.together()),
         x=x,
         r=r,
         out=out,
         part=ONE,
         accumulate=accumulate,
         together=windows.together(),
+        form=windows.form,
         by_rows=windows.by_rows,
         tables=schedule.hold(tables),
         numbers=schedule.hold(numbers),

@@ -45,6 +45,10 @@ _ONWARD = "keep onward onwards next nexts spare"
 """What maps of relevance go on to: whether they are kept as they are, the first of so many packings, the first of so
 many tasks that weigh their fractions, and where the thread's own scratch for these begins, in values."""
 
+OTHERS, FORM_3_2, FORM_2_2, FORM_3_1 = range(4)
+FORMS = {(3, 2): FORM_3_2, (2, 2): FORM_2_2, (3, 1): FORM_3_1}
+"""Windows that there is code of their own for, by height and width, and by their distance either way."""
+
 TABLES = {
     PACK: _record(
         f"{_FRACTION} shift den_is_x z_is_x planes flags channels summed groups slots slot "
@@ -57,7 +61,7 @@ TABLES = {
         "part split accumulate together foresee direct fill method merged kept chunk strip strips wide sums"
     ),
     ROUTE: _record(
-        f"{_ONWARD} r x out part accumulate together by_rows tables numbers "
+        f"{_ONWARD} r x out part accumulate together form by_rows tables numbers "
         "planes height width out_height out_width kernel_y kernel_x stride_y stride_x top left"
     ),
     SPREAD: _record(

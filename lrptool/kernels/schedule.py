@@ -57,7 +57,8 @@ class Run:
 class _Made:
     """The schedule as the region reads it; `fixed` and `in_arena` make up the addresses of a run.
 
-    `frame`, `spots` and `flags` are what those of every run begin as: no run counts anew what is known.
+    `frame`, `spots` and `flags` are what those of every run begin as: no run counts anew what is known. The frame holds
+    addresses of the `tables`.
     """
 
     tables: Mapping[str, NDArray[Any]]

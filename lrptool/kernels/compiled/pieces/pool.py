@@ -16,8 +16,9 @@ from lrptool.kernels.compiled.jit import kernel
 from lrptool.kernels.compiled.lanes import copy_lanes
 from lrptool.kernels.compiled.near import prefetch
 from lrptool.kernels.compiled.pieces.onward import NOTHING, SINGLE, fractions_of
-from lrptool.kernels.compiled.pieces.usual import collect_usual, compete_usual, route_by_rows, usual
+from lrptool.kernels.compiled.pieces.usual import collect_usual, compete_usual, route_by_rows
 from lrptool.kernels.compiled.pieces.weigh import weigh_on
+from lrptool.kernels.records import OTHERS
 from lrptool.kernels.scratch import INTEGER
 from lrptool.kernels.simd import REGISTER
 
@@ -122,7 +123,7 @@ def _route_together(task, frame, begin, end, tables, numbers, like):
         _lay_out(x, task, padded + at * wide * item, phase, rows, cols, like)
         r = address_at(frame, task.r, n, plane * windows, like)
         _widen(r, task.out_height, task.out_width, relevance + at * apart * item, cols, like)
-    if usual(task):
+    if task.form != OTHERS:
         second, third = padded + phase * item, padded + cols * task.stride_x * item
         second, third = (second, third) if task.stride_y == 2 else (third, third + cols * item)
         compete_usual(task, padded, second, third, won, flat, like)

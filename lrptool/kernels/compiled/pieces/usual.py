@@ -14,41 +14,30 @@ from lrptool.kernels.compiled.near import prefetch
 from lrptool.kernels.compiled.pieces.onward import NOTHING, SINGLE
 from lrptool.kernels.compiled.pieces.weigh import weigh_on
 from lrptool.kernels.compiled.usual import collect_2_2, collect_3_1, collect_3_2, compete_2_2, compete_3_1, compete_3_2
+from lrptool.kernels.records import FORM_2_2, FORM_3_1, FORM_3_2
 from lrptool.kernels.simd import REGISTER
-
-
-@kernel
-def _is(task, size, stride):
-    """Whether windows have some height and width, and some distance from each other."""
-    return task.kernel_y == size == task.kernel_x and task.stride_y == stride == task.stride_x
-
-
-@kernel
-def usual(task):
-    """Whether there is code for windows of just this kind."""
-    return _is(task, 3, 2) or _is(task, 2, 2) or _is(task, 3, 1)
 
 
 @kernel
 def compete_usual(task, first, second, third, winners, count, like):
     """Write which place of each of `count` windows has the first maximum, given where rows of values begin."""
-    if task.stride_y == 1:
-        compete_3_1(first, second, third, winners, count, like)
-    elif task.kernel_y == 3:
+    if task.form == FORM_3_2:
         compete_3_2(first, second, third, winners, count, like)
-    else:
+    elif task.form == FORM_2_2:
         compete_2_2(first, second, third, winners, count, like)
+    elif task.form == FORM_3_1:
+        compete_3_1(first, second, third, winners, count, like)
 
 
 @kernel
 def collect_usual(task, relevance, winners, cols, target, phase, count, like):
     """Write what values get from the windows they have won, `phase` values from one phase of rows to the next."""
-    if task.stride_y == 1:
-        collect_3_1(relevance, winners, cols, target, phase, count, like)
-    elif task.kernel_y == 3:
+    if task.form == FORM_3_2:
         collect_3_2(relevance, winners, cols, target, phase, count, like)
-    else:
+    elif task.form == FORM_2_2:
         collect_2_2(relevance, winners, cols, target, phase, count, like)
+    elif task.form == FORM_3_1:
+        collect_3_1(relevance, winners, cols, target, phase, count, like)
 
 
 @kernel
