@@ -4,7 +4,8 @@ from lrptool.api.checking import CHECKED, Parity, Report, check, random_image
 from lrptool.api.converting import Conversion, check_place, convert
 from lrptool.api.explanation import Explanation
 from lrptool.api.loading import PREPROCESS_KEYS, load
-from lrptool.api.model import BATCH_SIZE, DEFAULT_COMPOSITE, Model, Prediction
+from lrptool.api.model import BATCH_SIZE, DEFAULT_COMPOSITE, Model
+from lrptool.api.prediction import Prediction
 from lrptool.api.record import ranked, record_of
 from lrptool.api.save import Style
 from lrptool.api.targets import meant, wanted

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from lrptool.api.explanation import Explanation, joined
 from lrptool.api.overview import overview
+from lrptool.api.prediction import Prediction
 from lrptool.api.targets import One, Target, one_per_picture, resolve
 from lrptool.engine import (
     Entry,
@@ -44,24 +44,6 @@ BATCH_SIZE = 8
 
 Picture = str | Path | Image.Image
 Input = Picture | Sequence[Picture] | Array
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """Scores of a batch.
-
-    Parameters
-    ----------
-    scores : float32 (N, classes)
-    probabilities : float32 (N, classes) or None
-    """
-
-    scores: Array
-    probabilities: Array | None
-
-    def top(self, count: int) -> NDArray[np.int64]:
-        """Classes by falling score, int64 (N, count)."""
-        return np.argsort(-self.scores, axis=1, kind="stable")[:, :count]
 
 
 @dataclass(frozen=True, eq=False)
