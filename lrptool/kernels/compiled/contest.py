@@ -21,7 +21,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from lrptool.kernels.compiled.lanes import Lanes, emit_loop, emit_roomy, pointer, size_of, spread
+from lrptool.kernels.compiled.lanes import Lanes, emit_loop, emit_roomy, pointer, same, size_of, spread
 from lrptool.kernels.compiled.shuffles import every_second, in_turn
 
 _I64 = ir.IntType(64)
@@ -93,7 +93,7 @@ def compete(typingctx, values, offsets, numbers, places, winners, count, stride,
                     builder.select(wins, _number(builder, numbers, k, vector, size), winner),
                 ]
 
-            starts = [ir.Constant(vector, [number] * vector.count) for number in (float("-inf"), -1.0)]
+            starts = [same(vector, number) for number in (float("-inf"), -1.0)]
             _, winner = emit_loop(builder, ir.Constant(_I64, 0), places, starts, step)
             lanes.store(winner, winners)
 
@@ -107,7 +107,7 @@ def _collected(lanes: Lanes, operands: Sequence[Any], rows: tuple[Any, Any]) -> 
     """A register of what values get from their windows; `rows` of the tables say which these are."""
     relevance, winners, shifts, numbers = operands
     builder, vector, size = lanes.builder, lanes.vector, ir.Constant(_I64, size_of(lanes.kind))
-    zero = ir.Constant(vector, [0.0] * vector.count)
+    zero = same(vector, 0.0)
 
     def step(k: Any, running: list[Any]) -> list[Any]:
         back = builder.mul(_entry(builder, shifts, k), size)

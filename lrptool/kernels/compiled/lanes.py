@@ -55,7 +55,7 @@ class Lanes:
         place = pointer(self.builder, address, self.offset, self.vector)
         if self.mask is None:
             return self.builder.load(place, align=size_of(self.kind))
-        zeros = ir.Constant(self.vector, [0.0] * self.vector.count)
+        zeros = same(self.vector, 0.0)
         return self._masked("load", self.vector, [place, self._align, self.mask, zeros])
 
     def store(self, value: Any, address: Any) -> None:
@@ -157,6 +157,11 @@ def emit_loop(
 def pointer(builder: Any, address: Any, offset: Any, vector: ir.VectorType) -> Any:
     """A pointer to a vector."""
     return builder.inttoptr(builder.add(address, offset), vector.as_pointer())
+
+
+def same(vector: ir.VectorType, value: float) -> Any:
+    """A constant vector of one value."""
+    return ir.Constant(vector, [value] * vector.count)
 
 
 def spread(builder: Any, scalar: Any, vector: ir.VectorType) -> Any:

@@ -17,17 +17,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from lrptool.kernels.compiled.lanes import Lanes, emit_stretch, found_bits, some, spread
+from lrptool.kernels.compiled.lanes import Lanes, emit_stretch, found_bits, same, some, spread
 from lrptool.kernels.records import EVERYWHERE, NEGATIVE, POSITIVE, REST
 
 _BYTE, _BIT, _I64 = ir.IntType(8), ir.IntType(1), ir.IntType(64)
 _ADDRESSES = types.UniTuple(types.int64, 4)
 _NAMES = {types.float32: "f32", types.float64: "f64"}
-
-
-def _number(vector: ir.VectorType, value: float) -> Any:
-    """A constant vector of one value."""
-    return ir.Constant(vector, [value] * vector.count)
 
 
 def _is(builder: Any, scalar: Any, value: int) -> Any:
@@ -44,7 +39,7 @@ def _in_each_row(builder: Any, rows: Any, places: Any, apart: Any, body: Callabl
 
 def _factor(builder: Any, x: Any, part: Any) -> Any:
     """The part of x, numbered as in `records`."""
-    zero, one = _number(x.type, 0.0), _number(x.type, 1.0)
+    zero, one = same(x.type, 0.0), same(x.type, 1.0)
     # NaN stays what it is: relevance that is not finite is to be found.
     positive = builder.select(builder.fcmp_ordered("<=", x, zero), zero, x)
     negative = builder.select(builder.fcmp_ordered(">=", x, zero), zero, x)
@@ -100,14 +95,14 @@ def weigh_lanes(typingctx, places, apart, rows, count, part, accumulate, like): 
 def _away_from_zero(builder: Any, d: Any, epsilon: Any) -> Any:
     """Epsilon with the denominator's sign; sign(0) = +1."""
     return builder.select(
-        builder.fcmp_ordered("<", d, _number(d.type, 0.0)), builder.fsub(_number(d.type, -0.0), epsilon), epsilon
+        builder.fcmp_ordered("<", d, same(d.type, 0.0)), builder.fsub(same(d.type, -0.0), epsilon), epsilon
     )
 
 
 def _stable(builder: Any, d: Any, epsilon: Any, clip: Any) -> Any:
     """The denominator kept away from zero."""
     signed = _away_from_zero(builder, d, epsilon)
-    size = builder.select(builder.fcmp_ordered("<", d, _number(d.type, 0.0)), builder.fsub(_number(d.type, -0.0), d), d)
+    size = builder.select(builder.fcmp_ordered("<", d, same(d.type, 0.0)), builder.fsub(same(d.type, -0.0), d), d)
     small = builder.fcmp_ordered("<", size, epsilon)
     return builder.select(clip, builder.select(small, signed, d), builder.fadd(d, signed))
 
@@ -152,8 +147,8 @@ def fraction_lanes(typingctx, places, apart, alive, rows, count, epsilon, coeffi
         def any_form(r: Any, d: Any, sign: Callable[[], Any]) -> Any:
             d = builder.select(_is(builder, where, REST), builder.fsub(sign(), d), d)
             stable = _stable(builder, d, spread(builder, epsilon, d.type), clipped)
-            s = builder.fdiv(r, builder.select(divides, stable, _number(d.type, 1.0)))
-            zero, z = _number(d.type, 0.0), sign()
+            s = builder.fdiv(r, builder.select(divides, stable, same(d.type, 1.0)))
+            zero, z = same(d.type, 0.0), sign()
             for number, wrong in ((POSITIVE, "<="), (NEGATIVE, ">=")):
                 asked = spread(builder, _is(builder, where, number), ir.VectorType(_BIT, d.type.count))
                 s = builder.select(builder.and_(builder.fcmp_ordered(wrong, z, zero), asked), zero, s)

@@ -12,15 +12,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from lrptool.kernels.compiled.lanes import Lanes, emit_roomy, pointer, size_of
+from lrptool.kernels.compiled.lanes import Lanes, emit_roomy, pointer, same, size_of
 from lrptool.kernels.compiled.shuffles import every_second, in_turn
 
 _I64 = ir.IntType(64)
-
-
-def _same(vector: ir.VectorType, value: float) -> Any:
-    """A constant vector of one value."""
-    return ir.Constant(vector, [value] * vector.count)
 
 
 def _make_compete(kernel: int, stride: int) -> Any:
@@ -37,14 +32,14 @@ def _make_compete(kernel: int, stride: int) -> Any:
                 vector = lanes.vector
                 wide = ir.VectorType(vector.element, vector.count * stride)
                 begin = builder.mul(lanes.offset, ir.Constant(_I64, stride))
-                best, winner = _same(vector, float("-inf")), _same(vector, -1.0)
+                best, winner = same(vector, float("-inf")), same(vector, -1.0)
                 for y, x in np.ndindex(kernel, kernel):
                     offset = builder.add(begin, ir.Constant(_I64, x // stride * stride * size))
                     value = builder.load(pointer(builder, rows[y], offset, wide), align=size)
                     value = every_second(builder, value, x % stride) if stride == 2 else value
                     wins = builder.fcmp_ordered(">", value, best)
                     best = builder.select(wins, value, best)
-                    winner = builder.select(wins, _same(vector, float(y * kernel + x)), winner)
+                    winner = builder.select(wins, same(vector, float(y * kernel + x)), winner)
                 lanes.store(winner, winners)
 
             emit_roomy(context, builder, like, count, body)
@@ -68,12 +63,12 @@ def _make_collect(kernel: int, stride: int) -> Any:
 
             def found(lanes: Lanes, a: int, b: int) -> Any:
                 """What values of a phase of rows and one of columns get."""
-                zero = total = _same(lanes.vector, 0.0)
+                zero = total = same(lanes.vector, 0.0)
                 for y, x in [place for place in places if (place[0] % stride, place[1] % stride) == (a, b)]:
                     down = builder.mul(cols, ir.Constant(_I64, y // stride * size))
                     back = builder.add(down, ir.Constant(_I64, x // stride * size))
                     winner = lanes.load(builder.sub(winners, back))
-                    won = builder.fcmp_ordered("==", winner, _same(lanes.vector, float(y * kernel + x)))
+                    won = builder.fcmp_ordered("==", winner, same(lanes.vector, float(y * kernel + x)))
                     given = builder.select(won, lanes.load(builder.sub(relevance, back)), zero)
                     total = builder.fadd(total, given)
                 return total

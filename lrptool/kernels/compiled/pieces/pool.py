@@ -14,9 +14,8 @@ from lrptool.kernels.compiled.bare import address_at, as_kind, item_size, pointe
 from lrptool.kernels.compiled.contest import collect_all, collect_won, compete
 from lrptool.kernels.compiled.jit import kernel
 from lrptool.kernels.compiled.lanes import copy_lanes
-from lrptool.kernels.compiled.near import prefetch
 from lrptool.kernels.compiled.pieces.onward import NOTHING, SINGLE, fractions_of
-from lrptool.kernels.compiled.pieces.usual import collect_usual, compete_usual, route_by_rows
+from lrptool.kernels.compiled.pieces.usual import bring_row, collect_usual, compete_usual, route_by_rows
 from lrptool.kernels.compiled.pieces.weigh import weigh_on
 from lrptool.kernels.records import OTHERS
 from lrptool.kernels.scratch import INTEGER
@@ -46,14 +45,10 @@ def _lay_out(x, task, padded, phase, rows, cols, like):
         for u in range(rows):
             y = u * task.stride_y + a - task.top
             row = padded + (a * phase + u * wide) * item
+            bring_row(task, x, y, row, wide, like)
             if 0 <= y < task.height:
-                # This row of the next map: it is wanted once this map has been routed.
-                prefetch(x + (task.height + y) * task.width * item, SINGLE, NOTHING, task.width * item)
-                copy_lanes(x + y * task.width * item, row + task.left * item, task.width, like)
                 set_all(row, task.left, nothing)
                 set_all(row + end * item, wide - end, nothing)
-            else:
-                set_all(row, wide, nothing)
 
 
 @kernel

@@ -41,8 +41,8 @@ def collect_usual(task, relevance, winners, cols, target, phase, count, like):
 
 
 @kernel
-def _bring_row(task, x, y, row, wide, like):
-    """Write a row of the map between values of −∞, which surround it already; all −∞ where there is none."""
+def bring_row(task, x, y, row, wide, like):
+    """Write a row of the map where it belongs in a row of windows; −∞ all over it where there is none."""
     item = item_size(like)
     if 0 <= y < task.height:
         # This row of the next map: it is wanted once this map has been routed.
@@ -78,7 +78,7 @@ def route_by_rows(task, frame, step, rows, cols, like):
     for v in range(rows):
         first = v * stride
         while brought < first + kernel_y:
-            _bring_row(task, x, brought - task.top, ring + brought % kernel_y * wide * item, wide, like)
+            bring_row(task, x, brought - task.top, ring + brought % kernel_y * wide * item, wide, like)
             brought += 1
         relevance, won = spread + (lead + v * cols) * item, winners + (lead + v * cols) * item
         if v < task.out_height:
